@@ -1,0 +1,1 @@
+//! The row: Arrow schemas, reject reasons, pieces, Parquet in and out.

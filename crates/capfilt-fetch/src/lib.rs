@@ -1,0 +1,1 @@
+//! Bytes for a reference: HTTP, files and data URLs, within limits.

@@ -1,0 +1,1 @@
+//! Bytes to pixels to a tensor: sniffing, guarded decoding, the Pillow resize.

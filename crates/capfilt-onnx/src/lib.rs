@@ -1,0 +1,1 @@
+//! A model at rest: packages, ONNX graphs, checkpoint import.

@@ -1,0 +1,1 @@
+//! What a run does: pipeline files, stages as DataFusion operators, planning, running, resuming.

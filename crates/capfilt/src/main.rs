@@ -1,0 +1,3 @@
+//! CapFilt for your own pictures.
+
+fn main() {}

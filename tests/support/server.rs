@@ -1,0 +1,248 @@
+//! An HTTP server on loopback that behaves as badly as its paths say, over plain sockets: what it
+//! must do wrong, an HTTP library would not let it.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinSet;
+
+/// A running server; it stops when dropped.
+pub(crate) struct Server {
+    address: std::net::SocketAddr,
+    seen: Arc<Mutex<Seen>>,
+    _tasks: JoinSet<()>,
+}
+
+/// What the clients did.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Seen {
+    /// Connections accepted.
+    pub(crate) connections: usize,
+    /// Requests per path.
+    pub(crate) requests: HashMap<String, usize>,
+    /// The head of the last request, as it came.
+    pub(crate) last_head: String,
+    /// Requests in flight now, and the most there were.
+    pub(crate) now: usize,
+    pub(crate) most: usize,
+}
+
+const BODY: &[u8] = b"these bytes are the picture";
+
+impl Server {
+    pub(crate) async fn start() -> Self {
+        let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let seen = Arc::<Mutex<Seen>>::default();
+        let shared = Arc::clone(&seen);
+        let mut tasks = JoinSet::new();
+        tasks.spawn(async move {
+            let mut clients = JoinSet::new();
+            while let Ok((stream, _)) = listener.accept().await {
+                shared.lock().unwrap().connections += 1;
+                let shared = Arc::clone(&shared);
+                clients.spawn(async move {
+                    // The client going away in the middle is what these paths are for.
+                    let _gone = serve(stream, shared).await;
+                });
+            }
+        });
+        Self {
+            address,
+            seen,
+            _tasks: tasks,
+        }
+    }
+
+    pub(crate) fn url(&self, path: &str) -> String {
+        format!("http://{}{path}", self.address)
+    }
+
+    pub(crate) fn seen(&self) -> Seen {
+        self.seen.lock().unwrap().clone()
+    }
+
+    /// What `/ok` answers.
+    pub(crate) fn body() -> &'static [u8] {
+        BODY
+    }
+}
+
+async fn serve(mut stream: TcpStream, seen: Arc<Mutex<Seen>>) -> std::io::Result<()> {
+    stream.set_nodelay(true)?;
+    loop {
+        let mut head = Vec::new();
+        while !head.ends_with(b"\r\n\r\n") {
+            if stream.read_buf(&mut head).await? == 0 {
+                return Ok(());
+            }
+        }
+        let head = String::from_utf8_lossy(&head).into_owned();
+        let path = head.split(' ').nth(1).unwrap_or("/").to_owned();
+        let count = {
+            let mut seen = seen.lock().unwrap();
+            seen.last_head = head;
+            seen.now += 1;
+            seen.most = seen.most.max(seen.now);
+            let count = seen.requests.entry(path.clone()).or_default();
+            *count += 1;
+            *count
+        };
+        let result = answer(&mut stream, &path, count).await;
+        seen.lock().unwrap().now -= 1;
+        if !result? {
+            return Ok(());
+        }
+    }
+}
+
+/// Answers one request; false where the connection is to be closed.
+async fn answer(stream: &mut TcpStream, path: &str, count: usize) -> std::io::Result<bool> {
+    match path {
+        "/a-while" => pause(100).await,
+        "/flaky" if count == 1 => return full(stream, "503 Later", "", b"").await,
+        "/reset-once" if count == 1 => return reset(stream),
+        _ => {}
+    }
+    match path {
+        "/ok" | "/a-while" | "/flaky" | "/reset-once" => full(stream, "200 OK", "", BODY).await,
+        "/empty" => full(stream, "200 OK", "", b"").await,
+        "/html" => {
+            full(
+                stream,
+                "200 OK",
+                "Content-Type: image/jpeg\r\n",
+                b"<html></html>",
+            )
+            .await
+        }
+        "/cookie" => full(stream, "200 OK", "Set-Cookie: a=b\r\n", BODY).await,
+        "/redirect" => full(stream, "302 Found", "Location: /ok\r\n", b"").await,
+        "/redirect-nowhere" => full(stream, "302 Found", "", b"").await,
+        "/loop" => full(stream, "301 Moved Permanently", "Location: /loop\r\n", b"").await,
+        "/to-file" => {
+            full(
+                stream,
+                "302 Found",
+                "Location: file:///etc/hostname\r\n",
+                b"",
+            )
+            .await
+        }
+        "/no-content" => raw(stream, b"HTTP/1.1 204 No Content\r\n\r\n")
+            .await
+            .map(|()| true),
+        "/not-modified" => raw(stream, b"HTTP/1.1 304 Not Modified\r\n\r\n")
+            .await
+            .map(|()| true),
+        _ => match path.strip_prefix("/status/") {
+            Some(status) => full(stream, &format!("{status} As Asked"), "", b"a page").await,
+            None => misbehave(stream, path).await,
+        },
+    }
+}
+
+/// What no HTTP library would send.
+async fn misbehave(stream: &mut TcpStream, path: &str) -> std::io::Result<bool> {
+    match path {
+        "/silent" => pause(60_000).await,
+        "/slow-head" => {
+            for byte in b"HTTP/1.1 200 OK\r\nX-Slow: yyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyy" {
+                raw(stream, &[*byte]).await?;
+                pause(100).await;
+            }
+        }
+        "/slow-body" => {
+            raw(stream, b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n").await?;
+            loop {
+                raw(stream, b"x").await?;
+                pause(50).await;
+            }
+        }
+        "/endless" => {
+            raw(
+                stream,
+                b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n",
+            )
+            .await?;
+            let chunk = [&b"4000\r\n"[..], &[b'x'; 0x4000], b"\r\n"].concat();
+            loop {
+                raw(stream, &chunk).await?;
+            }
+        }
+        "/endless-head" => {
+            raw(stream, b"HTTP/1.1 200 OK\r\n").await?;
+            loop {
+                raw(stream, b"X-More: and more and more and more\r\n").await?;
+            }
+        }
+        "/declares-much" => {
+            raw(
+                stream,
+                b"HTTP/1.1 200 OK\r\nContent-Length: 99999999999\r\n\r\n",
+            )
+            .await?;
+            pause(60_000).await;
+        }
+        "/declares-too-much" => {
+            raw(
+                stream,
+                b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\nshort",
+            )
+            .await?;
+        }
+        "/declares-too-little" => {
+            raw(
+                stream,
+                b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nlonger than five",
+            )
+            .await?;
+        }
+        "/declares-twice" => {
+            let head = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nContent-Length: 7\r\n\r\n1234567";
+            raw(stream, head).await?;
+        }
+        "/reset" => return reset(stream),
+        "/reset-body" => {
+            raw(
+                stream,
+                b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\nsome",
+            )
+            .await?;
+            pause(50).await;
+            return reset(stream);
+        }
+        "/not-http" => raw(stream, b"220 mail.example.org ESMTP\r\n").await?,
+        _ => return full(stream, "404 Not Found", "", b"<html>no such page</html>").await,
+    }
+    Ok(false)
+}
+
+async fn pause(ms: u64) {
+    tokio::time::sleep(Duration::from_millis(ms)).await;
+}
+
+async fn raw(stream: &mut TcpStream, bytes: &[u8]) -> std::io::Result<()> {
+    stream.write_all(bytes).await
+}
+
+async fn full(
+    stream: &mut TcpStream,
+    status: &str,
+    headers: &str,
+    body: &[u8],
+) -> std::io::Result<bool> {
+    let length = body.len();
+    let head = format!("HTTP/1.1 {status}\r\n{headers}Content-Length: {length}\r\n\r\n");
+    stream.write_all(&[head.as_bytes(), body].concat()).await?;
+    Ok(true)
+}
+
+/// Closes with RST instead of FIN.
+fn reset(stream: &TcpStream) -> std::io::Result<bool> {
+    stream.set_zero_linger()?;
+    Ok(false)
+}

@@ -1,1 +1,26 @@
-//! The row: Arrow schemas, reject reasons, pieces, Parquet in and out.
+//! The row: what is read, what is written, and under which names.
+//!
+//! Everything that other tools see of an output folder is decided here: the columns of `scored`,
+//! `dataset` and `rejected` ([`columns`]), the closed set of reasons ([`Reject`]), how shards are
+//! named and cut into pieces ([`Shard`], [`Piece`]), and how a Parquet file comes to stand under
+//! its final name ([`PieceWriter`]: whole or not at all).
+//!
+//! [`read`] takes text, binary and image columns in any of the forms in which Parquet brings
+//! them, so that no stage ever downcasts.
+
+pub mod candidate;
+pub mod columns;
+pub mod footer;
+pub mod piece;
+pub mod read;
+mod reject;
+mod write;
+
+pub use candidate::{Candidate, Caption, Kind, Score, Source};
+pub use footer::{Footer, FooterError};
+pub use piece::{Piece, Shard, ShardNameError, clashing};
+pub use read::ColumnError;
+pub use reject::Reject;
+pub use write::{
+    CONTENT, PieceWriter, WriteError, WriteErrorKind, Written, remove_leftovers, replace,
+};

@@ -1,0 +1,156 @@
+//! What a Parquet file says about itself, and reading its rows again.
+
+use std::io::{Read, Seek, SeekFrom};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::UNIX_EPOCH;
+
+use arrow::datatypes::SchemaRef;
+use arrow::error::ArrowError;
+use fs_err::File;
+use parquet::arrow::arrow_reader::{
+    ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReader,
+    ParquetRecordBatchReaderBuilder,
+};
+use parquet::arrow::{ProjectionMask, parquet_to_arrow_schema};
+use parquet::errors::ParquetError;
+use parquet::file::metadata::{PageIndexPolicy, ParquetMetaData, ParquetMetaDataReader};
+use sha2::{Digest, Sha256};
+
+/// A Parquet file's footer, and what identifies the file.
+#[derive(Clone, Debug)]
+pub struct Footer {
+    /// The file.
+    pub path: PathBuf,
+    /// Bytes of the file.
+    pub size: u64,
+    /// Nanoseconds since 1970 of the last change.
+    pub modified: u128,
+    /// SHA-256 of the footer's bytes, in hexadecimal.
+    pub digest: String,
+    /// Columns as Arrow types.
+    pub schema: SchemaRef,
+    /// Row groups, columns, key-value pairs, and the page index where there is one.
+    pub metadata: Arc<ParquetMetaData>,
+}
+
+/// A file that cannot be read as Parquet.
+#[derive(Debug, thiserror::Error)]
+pub enum FooterError {
+    /// The file could not be opened or read.
+    #[error("cannot read a shard")]
+    Io(#[from] std::io::Error),
+    /// The bytes are not Parquet, or not all of it is there.
+    #[error("`{}` is not a whole Parquet file", path.display())]
+    Parquet {
+        /// The file.
+        path: PathBuf,
+        /// What the reader found.
+        #[source]
+        source: ParquetError,
+    },
+    /// A row could not be read.
+    #[error("cannot read the rows of `{}`", path.display())]
+    Rows {
+        /// The file.
+        path: PathBuf,
+        /// What the reader found.
+        #[source]
+        source: ArrowError,
+    },
+}
+
+const TAIL: u64 = 8;
+
+/// SHA-256 in hexadecimal.
+pub fn hex_digest(bytes: &[u8]) -> String {
+    hex(&Sha256::digest(bytes))
+}
+
+pub(crate) fn hex(digest: &[u8]) -> String {
+    use std::fmt::Write as _;
+    digest.iter().fold(String::new(), |mut text, byte| {
+        // Writing to a string cannot fail.
+        let _infallible = write!(text, "{byte:02x}");
+        text
+    })
+}
+
+impl Footer {
+    /// Reads the footer of the file at `path`.
+    pub fn read(path: &Path) -> Result<Self, FooterError> {
+        let refuse = |source| FooterError::Parquet { path: path.to_owned(), source };
+        let mut file = File::open(path)?;
+        let about = file.metadata()?;
+        let size = about.len();
+        let modified = about
+            .modified()
+            .ok()
+            .and_then(|time| time.duration_since(UNIX_EPOCH).ok())
+            .map_or(0, |since| since.as_nanos());
+        if size < TAIL {
+            return Err(refuse(ParquetError::EOF(format!("it has only {size} bytes"))));
+        }
+        let mut tail = [0; 8];
+        file.seek(SeekFrom::Start(size - TAIL))?;
+        file.read_exact(&mut tail)?;
+        let length = u64::from(u32::from_le_bytes([tail[0], tail[1], tail[2], tail[3]]));
+        if &tail[4..] != b"PAR1" || length + TAIL > size {
+            return Err(refuse(ParquetError::General("it does not end as Parquet does".to_owned())));
+        }
+        let mut bytes = Vec::new();
+        file.seek(SeekFrom::Start(size - TAIL - length))?;
+        file.by_ref().take(length).read_to_end(&mut bytes)?;
+        let metadata = ParquetMetaDataReader::new()
+            .with_offset_index_policy(PageIndexPolicy::Optional)
+            .with_column_index_policy(PageIndexPolicy::Skip)
+            .parse_and_finish(file.file())
+            .map_err(refuse)?;
+        let about_file = metadata.file_metadata();
+        let schema =
+            parquet_to_arrow_schema(about_file.schema_descr(), about_file.key_value_metadata())
+                .map_err(refuse)?;
+        Ok(Self {
+            path: path.to_owned(),
+            size,
+            modified,
+            digest: hex_digest(&bytes),
+            schema: Arc::new(schema),
+            metadata: Arc::new(metadata),
+        })
+    }
+
+    /// How many rows the file has.
+    pub fn rows(&self) -> u64 {
+        u64::try_from(self.metadata.file_metadata().num_rows()).unwrap_or(0)
+    }
+
+    /// The value of a key-value pair.
+    pub fn value(&self, key: &str) -> Option<&str> {
+        let pairs = self.metadata.file_metadata().key_value_metadata()?;
+        pairs.iter().find(|pair| pair.key == key)?.value.as_deref()
+    }
+
+    /// Reads the file's rows in order, `rows` at a time, with only the columns `columns` where
+    /// some are named. At most one page of each column is held.
+    pub fn batches(
+        &self,
+        columns: Option<&[&str]>,
+        rows: usize,
+    ) -> Result<ParquetRecordBatchReader, FooterError> {
+        let refuse = |source| FooterError::Parquet { path: self.path.clone(), source };
+        let file = File::open(&self.path)?.into_parts().0;
+        let metadata =
+            ArrowReaderMetadata::try_new(Arc::clone(&self.metadata), ArrowReaderOptions::new())
+                .map_err(refuse)?;
+        let mut builder = ParquetRecordBatchReaderBuilder::new_with_metadata(file, metadata);
+        if let Some(columns) = columns {
+            let mask = ProjectionMask::columns(builder.parquet_schema(), columns.iter().copied());
+            builder = builder.with_projection(mask);
+        }
+        builder.with_batch_size(rows).build().map_err(refuse)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,199 @@
+//! Columns as Parquet brings them, in the one form that stages work with.
+
+use std::sync::Arc;
+
+use arrow::array::{
+    Array, ArrayRef, AsArray, BinaryArray, ListArray, StringArray, StructArray, UInt64Array,
+    new_null_array,
+};
+use arrow::buffer::NullBuffer;
+use arrow::compute::{CastOptions, cast_with_options, take};
+use arrow::datatypes::{DataType, Field};
+use arrow::error::ArrowError;
+
+use crate::columns::image_fields;
+
+/// A column that cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum ColumnError {
+    /// The column's type is none of those that are read.
+    #[error("a column of type `{got}` cannot be used here: expected {expected}")]
+    Type {
+        /// The type it has.
+        got: DataType,
+        /// What would do.
+        expected: &'static str,
+    },
+    /// A value outside a closed set.
+    #[error("`{got}` is no {what}: expected {expected}")]
+    Value {
+        /// What the value stands for.
+        what: &'static str,
+        /// The value.
+        got: String,
+        /// The set.
+        expected: &'static str,
+    },
+    /// Arrow could not convert the column.
+    #[error("cannot convert a column")]
+    Convert(#[from] ArrowError),
+}
+
+impl ColumnError {
+    pub(crate) fn value(what: &'static str, got: &str, expected: &'static str) -> Self {
+        Self::Value { what, got: got.to_owned(), expected }
+    }
+}
+
+/// Fails on values that do not fit, rather than making them null.
+const STRICT: CastOptions<'static> =
+    CastOptions { safe: false, format_options: arrow::util::display::FormatOptions::new() };
+
+/// Whether a column of `data_type` can hold texts.
+pub fn is_text(data_type: &DataType) -> bool {
+    match data_type {
+        DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View | DataType::Null => true,
+        DataType::Dictionary(_, value) => is_text(value),
+        _ => false,
+    }
+}
+
+/// Whether a column of `data_type` can hold row ids: texts or integers.
+pub fn is_id(data_type: &DataType) -> bool {
+    is_text(data_type) || data_type.is_integer()
+}
+
+fn is_binary(data_type: &DataType) -> bool {
+    match data_type {
+        DataType::Binary
+        | DataType::LargeBinary
+        | DataType::BinaryView
+        | DataType::FixedSizeBinary(_)
+        | DataType::Null => true,
+        DataType::Dictionary(_, value) => is_binary(value),
+        _ => false,
+    }
+}
+
+/// Whether a column of `data_type` can hold pictures: binary, a struct with a binary field
+/// `bytes`, or a list of either.
+pub fn is_image(data_type: &DataType) -> bool {
+    match data_type {
+        DataType::Struct(fields) => {
+            fields.iter().any(|field| field.name() == "bytes" && is_binary(field.data_type()))
+        }
+        DataType::List(field)
+        | DataType::LargeList(field)
+        | DataType::FixedSizeList(field, _)
+        | DataType::ListView(field)
+        | DataType::LargeListView(field) => !is_list(field.data_type()) && is_image(field.data_type()),
+        other => is_binary(other),
+    }
+}
+
+const fn is_list(data_type: &DataType) -> bool {
+    matches!(
+        data_type,
+        DataType::List(_)
+            | DataType::LargeList(_)
+            | DataType::FixedSizeList(..)
+            | DataType::ListView(_)
+            | DataType::LargeListView(_)
+    )
+}
+
+/// A text or id column as plain strings.
+pub fn text_column(array: &ArrayRef) -> Result<StringArray, ColumnError> {
+    if !is_id(array.data_type()) {
+        return Err(ColumnError::Type {
+            got: array.data_type().clone(),
+            expected: "text, in plain, large, view or dictionary form",
+        });
+    }
+    let plain = cast_with_options(array, &DataType::Utf8, &STRICT)?;
+    Ok(plain.as_string::<i32>().clone())
+}
+
+fn binary_column(array: &ArrayRef) -> Result<BinaryArray, ColumnError> {
+    if !is_binary(array.data_type()) {
+        return Err(ColumnError::Type {
+            got: array.data_type().clone(),
+            expected: "binary, in plain, large, view, fixed-size or dictionary form",
+        });
+    }
+    let plain = cast_with_options(array, &DataType::Binary, &STRICT)?;
+    Ok(plain.as_binary::<i32>().clone())
+}
+
+/// The first element of each list, null for a list that is empty or null.
+fn first_elements(array: &ArrayRef) -> Result<ArrayRef, ColumnError> {
+    let (DataType::List(field)
+    | DataType::LargeList(field)
+    | DataType::FixedSizeList(field, _)
+    | DataType::ListView(field)
+    | DataType::LargeListView(field)) = array.data_type()
+    else {
+        return Ok(Arc::clone(array));
+    };
+    let large = cast_with_options(array, &DataType::LargeList(Arc::clone(field)), &STRICT)?;
+    let lists = large.as_list::<i64>();
+    let offsets = lists.value_offsets();
+    let first: UInt64Array = (0..lists.len())
+        .map(|row| {
+            let filled = lists.is_valid(row) && offsets[row] < offsets[row + 1];
+            filled.then(|| u64::try_from(offsets[row]).ok()).flatten()
+        })
+        .collect();
+    Ok(take(lists.values(), &first, None)?)
+}
+
+/// An image column as `{bytes, path}`, null where there are no bytes.
+pub fn image_column(array: &ArrayRef) -> Result<StructArray, ColumnError> {
+    if !is_image(array.data_type()) {
+        return Err(ColumnError::Type {
+            got: array.data_type().clone(),
+            expected: "binary, a struct `{bytes: binary, path: string}`, or a list of either",
+        });
+    }
+    let array = first_elements(array)?;
+    let rows = array.len();
+    let (bytes, path, outer) = match array.as_struct_opt() {
+        Some(structs) => {
+            let bytes = structs.column_by_name("bytes").map(binary_column).transpose()?;
+            let path = structs
+                .column_by_name("path")
+                .filter(|path| is_text(path.data_type()))
+                .map(text_column)
+                .transpose()?;
+            (bytes, path, structs.nulls().cloned())
+        }
+        None => (Some(binary_column(&array)?), None, None),
+    };
+    let bytes = bytes.unwrap_or_else(|| BinaryArray::new_null(rows));
+    let path = path.map_or_else(
+        || new_null_array(&DataType::Utf8, rows),
+        |path| Arc::new(path) as ArrayRef,
+    );
+    let nulls = NullBuffer::union(outer.as_ref(), bytes.nulls());
+    Ok(StructArray::try_new(image_fields(), vec![Arc::new(bytes), path], nulls)?)
+}
+
+/// Any column without views and dictionaries: `crate::columns::plain_type` says how.
+pub fn plain_column(array: &ArrayRef, field: &Field) -> Result<ArrayRef, ColumnError> {
+    if array.data_type() == field.data_type() {
+        return Ok(Arc::clone(array));
+    }
+    Ok(cast_with_options(array, field.data_type(), &STRICT)?)
+}
+
+/// A list column in exactly the type `data_type`.
+pub(crate) fn plain_list(array: &ArrayRef, data_type: &DataType) -> Result<ListArray, ColumnError> {
+    let plain = cast_with_options(array, data_type, &STRICT)?;
+    plain.as_list_opt::<i32>().cloned().ok_or_else(|| ColumnError::Type {
+        got: array.data_type().clone(),
+        expected: "a list of structs",
+    })
+}
+
+#[cfg(test)]
+mod tests;

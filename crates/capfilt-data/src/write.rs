@@ -1,0 +1,316 @@
+//! Writing a Parquet file that is either whole under its final name or not there.
+
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use arrow::array::{Array, RecordBatch};
+use arrow::datatypes::SchemaRef;
+use parquet::arrow::ArrowWriter;
+use parquet::basic::{Compression, ZstdLevel};
+use parquet::errors::ParquetError;
+use parquet::file::metadata::KeyValue;
+use parquet::file::properties::{EnabledStatistics, WriterProperties};
+use parquet::schema::types::ColumnPath;
+use sha2::{Digest, Sha256};
+use tempfile::NamedTempFile;
+
+use crate::columns::{HUGGING_FACE, IMAGE};
+use crate::footer::hex;
+
+/// Rows of a row group at most.
+const GROUP_ROWS: usize = 1_000;
+/// Encoded bytes after which a row group is closed. Far below the 64 MiB that are promised: the
+/// open row group is held in memory, once for each file that is being written.
+const GROUP_BYTES: usize = 16 << 20;
+/// Bytes that are handed to the encoder at once; pages come out at most that large.
+const SLICE_BYTES: usize = 2 << 20;
+/// What unfinished files are called; they are hidden, and lie in the folder of the final name.
+const PREFIX: &str = ".capfilt-";
+const SUFFIX: &str = ".unfinished";
+
+/// Key of the digest of everything in the file before its footer.
+pub const CONTENT: &str = "capfilt.content";
+
+/// A Parquet file that could not be written.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot write `{}`", path.display())]
+pub struct WriteError {
+    /// The final name.
+    pub path: PathBuf,
+    /// What went wrong.
+    #[source]
+    pub kind: WriteErrorKind,
+}
+
+/// What went wrong with a file.
+#[derive(Debug, thiserror::Error)]
+pub enum WriteErrorKind {
+    /// The disk is full: nothing that is finished is lost, and the same command goes on later.
+    #[error("the disk is full; make room and run the same command again, finished pieces stay")]
+    DiskFull(#[source] io::Error),
+    /// The file system refused.
+    #[error(transparent)]
+    Io(#[from] io::Error),
+    /// The rows could not be encoded.
+    #[error("cannot encode rows as Parquet")]
+    Parquet(#[from] ParquetError),
+}
+
+impl WriteErrorKind {
+    fn of_io(error: io::Error) -> Self {
+        if error.kind() == io::ErrorKind::StorageFull { Self::DiskFull(error) } else { Self::Io(error) }
+    }
+
+    /// Finds the IO error below a Parquet error: that is what people can act on.
+    fn of_parquet(error: ParquetError, sink: &Sink) -> Self {
+        match sink.take_error() {
+            Some(io) => Self::of_io(io),
+            None => Self::Parquet(error),
+        }
+    }
+}
+
+#[derive(Default)]
+struct SinkState {
+    digest: Sha256,
+    error: Option<io::Error>,
+}
+
+/// Writes to a file, and keeps the digest of what was written and the first error. (The Parquet
+/// writer turns IO errors into text.)
+#[derive(Clone)]
+struct Sink {
+    file: Arc<NamedTempFile>,
+    state: Arc<Mutex<SinkState>>,
+}
+
+impl Sink {
+    fn take_error(&self) -> Option<io::Error> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner).error.take()
+    }
+
+    fn digest(&self) -> String {
+        let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        hex(&state.digest.clone().finalize())
+    }
+}
+
+impl Write for Sink {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        match self.file.as_file().write(bytes) {
+            Ok(written) => {
+                state.digest.update(&bytes[..written]);
+                Ok(written)
+            }
+            Err(error) => {
+                let again = error.raw_os_error().map_or_else(
+                    || io::Error::from(error.kind()),
+                    io::Error::from_raw_os_error,
+                );
+                state.error = Some(again);
+                Err(error)
+            }
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// A file that stands under its final name.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Written {
+    /// Its rows.
+    pub rows: u64,
+    /// Its bytes.
+    pub bytes: u64,
+    /// Digest of everything before the footer, as in its [`CONTENT`] pair.
+    pub content: String,
+}
+
+/// Writes one Parquet file: into a hidden file beside the final name, which takes the final name
+/// once everything is on disk. Dropping the writer before that leaves nothing behind.
+pub struct PieceWriter {
+    path: PathBuf,
+    sink: Sink,
+    writer: ArrowWriter<Sink>,
+    rows: u64,
+}
+
+impl PieceWriter {
+    /// Starts the file that will be called `path`, in a folder that is made if need be.
+    pub fn create(path: &Path, schema: SchemaRef) -> Result<Self, WriteError> {
+        Self::try_create(path, schema).map_err(|kind| WriteError { path: path.to_owned(), kind })
+    }
+
+    fn try_create(path: &Path, schema: SchemaRef) -> Result<Self, WriteErrorKind> {
+        let folder = path.parent().unwrap_or_else(|| Path::new("."));
+        fs_err::create_dir_all(folder).map_err(WriteErrorKind::of_io)?;
+        let file = tempfile::Builder::new()
+            .prefix(PREFIX)
+            .suffix(SUFFIX)
+            .tempfile_in(folder)
+            .map_err(WriteErrorKind::of_io)?;
+        let sink = Sink { file: Arc::new(file), state: Arc::default() };
+        let image_bytes = ColumnPath::new(vec![IMAGE.to_owned(), "bytes".to_owned()]);
+        let pairs = schema
+            .metadata()
+            .get(HUGGING_FACE)
+            .map(|value| vec![KeyValue::new(HUGGING_FACE.to_owned(), value.clone())]);
+        let properties = WriterProperties::builder()
+            .set_compression(Compression::ZSTD(ZstdLevel::try_new(3)?))
+            .set_max_row_group_row_count(Some(GROUP_ROWS))
+            .set_write_batch_size(64)
+            // Pictures do not repeat; a dictionary or bounds of them would only cost memory.
+            .set_column_dictionary_enabled(image_bytes.clone(), false)
+            .set_column_statistics_enabled(image_bytes, EnabledStatistics::None)
+            .set_created_by(concat!("capfilt version ", env!("CARGO_PKG_VERSION")).to_owned())
+            .set_key_value_metadata(pairs)
+            .build();
+        let writer = ArrowWriter::try_new(sink.clone(), schema, Some(properties))?;
+        Ok(Self { path: path.to_owned(), sink, writer, rows: 0 })
+    }
+
+    /// Adds rows, in the order in which they shall be read.
+    pub fn write(&mut self, batch: &RecordBatch) -> Result<(), WriteError> {
+        self.rows += batch.num_rows() as u64;
+        self.write_slices(batch)
+            .map_err(|error| self.failed(WriteErrorKind::of_parquet(error, &self.sink)))
+    }
+
+    fn write_slices(&mut self, batch: &RecordBatch) -> Result<(), ParquetError> {
+        let rows = batch.num_rows();
+        if rows > 1 && slice_bytes(batch) > SLICE_BYTES {
+            self.write_slices(&batch.slice(0, rows / 2))?;
+            return self.write_slices(&batch.slice(rows / 2, rows - rows / 2));
+        }
+        let pending = self.writer.in_progress_size();
+        if pending > 0 && pending + slice_bytes(batch) > GROUP_BYTES {
+            self.writer.flush()?;
+        }
+        self.writer.write(batch)
+    }
+
+    fn failed(&self, kind: WriteErrorKind) -> WriteError {
+        WriteError { path: self.path.clone(), kind }
+    }
+
+    /// Digest of the rows written so far. Closes the row group that is open.
+    pub fn content(&mut self) -> Result<String, WriteError> {
+        match self.writer.flush() {
+            Ok(()) => Ok(self.sink.digest()),
+            Err(error) => Err(self.failed(WriteErrorKind::of_parquet(error, &self.sink))),
+        }
+    }
+
+    /// Ends the file with the key-value pairs `pairs` and the digest of its content, waits until
+    /// it is on disk, and gives it its final name, in place of a file that had it.
+    pub fn publish(
+        mut self,
+        pairs: impl IntoIterator<Item = (String, String)>,
+    ) -> Result<Written, WriteError> {
+        let content = self.content()?;
+        for (key, value) in pairs {
+            self.writer.append_key_value_metadata(KeyValue::new(key, value));
+        }
+        self.writer.append_key_value_metadata(KeyValue::new(CONTENT.to_owned(), content.clone()));
+        let Self { path, sink, writer, rows } = self;
+        let failed = |kind| WriteError { path: path.clone(), kind };
+        // Dropping the inner handle leaves `sink` as the only owner of the file.
+        let inner = writer
+            .into_inner()
+            .map_err(|error| failed(WriteErrorKind::of_parquet(error, &sink)))?;
+        drop(inner);
+        let io = |error| failed(WriteErrorKind::of_io(error));
+        let file = Arc::into_inner(sink.file)
+            .ok_or_else(|| io(io::Error::other("the file is still being written")))?;
+        file.as_file().sync_all().map_err(io)?;
+        let bytes = file.as_file().metadata().map_err(io)?.len();
+        readable_by_all(&file).map_err(io)?;
+        file.persist(&path).map_err(|error| io(error.error))?;
+        sync_folder(&path).map_err(io)?;
+        Ok(Written { rows, bytes, content })
+    }
+}
+
+fn slice_bytes(batch: &RecordBatch) -> usize {
+    batch
+        .columns()
+        .iter()
+        .map(|column| {
+            let data = column.to_data();
+            data.get_slice_memory_size().unwrap_or_else(|_| column.get_array_memory_size())
+        })
+        .sum()
+}
+
+/// Temporary files are private; finished ones are as readable as any other new file.
+#[cfg(unix)]
+fn readable_by_all(file: &NamedTempFile) -> io::Result<()> {
+    use std::os::unix::fs::PermissionsExt;
+    file.as_file().set_permissions(std::fs::Permissions::from_mode(0o644))
+}
+
+#[cfg(not(unix))]
+fn readable_by_all(_: &NamedTempFile) -> io::Result<()> {
+    Ok(())
+}
+
+/// A rename is on disk once its folder is.
+#[cfg(unix)]
+fn sync_folder(path: &Path) -> io::Result<()> {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+    fs_err::File::open(folder.unwrap_or_else(|| Path::new(".")))?.sync_all()
+}
+
+#[cfg(not(unix))]
+fn sync_folder(_: &Path) -> io::Result<()> {
+    Ok(())
+}
+
+/// Replaces the file at `path` by `bytes`, whole or not at all.
+pub fn replace(path: &Path, bytes: &[u8]) -> Result<(), WriteError> {
+    let write = || -> io::Result<()> {
+        let folder = path.parent().unwrap_or_else(|| Path::new("."));
+        fs_err::create_dir_all(folder)?;
+        let mut file =
+            tempfile::Builder::new().prefix(PREFIX).suffix(SUFFIX).tempfile_in(folder)?;
+        file.write_all(bytes)?;
+        readable_by_all(&file)?;
+        file.as_file().sync_all()?;
+        file.persist(path).map_err(|error| error.error)?;
+        sync_folder(path)
+    };
+    write().map_err(|error| WriteError {
+        path: path.to_owned(),
+        kind: WriteErrorKind::of_io(error),
+    })
+}
+
+/// Removes unfinished files that a killed process left in `folder` or below, and says how many.
+/// Only for whoever holds the folder's lock.
+pub fn remove_leftovers(folder: &Path) -> io::Result<usize> {
+    let mut removed = 0;
+    let entries = match fs_err::read_dir(folder) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(0),
+        entries => entries?,
+    };
+    for entry in entries {
+        let entry = entry?;
+        let name = entry.file_name();
+        let name = name.to_string_lossy();
+        if entry.file_type()?.is_dir() {
+            removed += remove_leftovers(&entry.path())?;
+        } else if name.starts_with(PREFIX) && name.ends_with(SUFFIX) {
+            fs_err::remove_file(entry.path())?;
+            removed += 1;
+        }
+    }
+    Ok(removed)
+}
+
+#[cfg(test)]
+mod tests;

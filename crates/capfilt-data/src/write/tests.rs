@@ -1,0 +1,121 @@
+use arrow::array::{ArrayRef, BinaryArray, StringArray, StructArray};
+
+use super::*;
+use crate::columns::{image_fields, scored};
+use crate::footer::Footer;
+
+fn batch(first: u64, rows: u64, bytes: usize) -> RecordBatch {
+    let schema = Arc::new(scored(&[]).project(&[0, 3]).unwrap());
+    let ids: StringArray = (first..first + rows).map(|row| Some(row.to_string())).collect();
+    // Bytes that do not compress, so that sizes on disk are sizes in memory.
+    let mut state = first + 1;
+    let pictures: Vec<Vec<u8>> = (0..rows)
+        .map(|_| {
+            (0..bytes)
+                .map(|_| {
+                    state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+                    state.to_be_bytes()[0]
+                })
+                .collect()
+        })
+        .collect();
+    let bytes: ArrayRef = Arc::new(BinaryArray::from_iter_values(&pictures));
+    let paths: ArrayRef = Arc::new(StringArray::new_null(pictures.len()));
+    let image = StructArray::new(image_fields(), vec![bytes, paths], None);
+    RecordBatch::try_new(schema, vec![Arc::new(ids), Arc::new(image)]).unwrap()
+}
+
+fn names(folder: &Path) -> Vec<String> {
+    let mut names: Vec<_> = fs_err::read_dir(folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
+    names.sort();
+    names
+}
+
+#[test]
+fn a_published_file_has_its_rows_in_order_and_its_metadata() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a/b.parquet");
+    let mut writer = PieceWriter::create(&path, batch(0, 0, 0).schema()).unwrap();
+    for first in (0..2_500).step_by(100) {
+        writer.write(&batch(first, 100, 10)).unwrap();
+    }
+    let written = writer.publish([("capfilt.key".to_owned(), "k".to_owned())]).unwrap();
+    assert_eq!(written.rows, 2_500);
+    assert_eq!(names(&folder.path().join("a")), ["b.parquet"]);
+
+    let footer = Footer::read(&path).unwrap();
+    assert_eq!(footer.rows(), 2_500);
+    assert_eq!(footer.size, written.bytes);
+    assert_eq!(footer.value("capfilt.key"), Some("k"));
+    assert_eq!(footer.value(CONTENT), Some(written.content.as_str()));
+    assert!(footer.metadata.row_groups().iter().all(|group| group.num_rows() <= 1_000));
+    let ids: Vec<String> = footer
+        .batches(Some(&["id"]), 64)
+        .unwrap()
+        .flat_map(|batch| {
+            crate::read::text_column(batch.unwrap().column(0)).unwrap().iter().flatten().map(str::to_owned).collect::<Vec<_>>()
+        })
+        .collect();
+    assert_eq!(ids, (0..2_500).map(|row| row.to_string()).collect::<Vec<_>>());
+}
+
+#[test]
+fn a_row_group_stays_below_its_bytes_even_where_one_batch_has_more() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("b.parquet");
+    let big = batch(0, 40, 1 << 20);
+    let mut writer = PieceWriter::create(&path, big.schema()).unwrap();
+    writer.write(&big).unwrap();
+    writer.publish([]).unwrap();
+    let footer = Footer::read(&path).unwrap();
+    assert!(footer.metadata.num_row_groups() >= 3);
+    for group in footer.metadata.row_groups() {
+        assert!(group.compressed_size() <= 20 << 20, "{}", group.compressed_size());
+    }
+}
+
+#[test]
+fn a_writer_that_is_dropped_leaves_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("b.parquet");
+    let mut writer = PieceWriter::create(&path, batch(0, 0, 0).schema()).unwrap();
+    writer.write(&batch(0, 10, 10)).unwrap();
+    assert_eq!(names(folder.path()).len(), 1);
+    drop(writer);
+    assert_eq!(names(folder.path()), [] as [&str; 0]);
+}
+
+#[test]
+fn equal_rows_have_equal_content_and_others_do_not() {
+    let folder = tempfile::tempdir().unwrap();
+    let digest = |rows: u64, name: &str| {
+        let path = folder.path().join(name);
+        let mut writer = PieceWriter::create(&path, batch(0, 0, 0).schema()).unwrap();
+        writer.write(&batch(0, rows, 10)).unwrap();
+        writer.publish([("when".to_owned(), name.to_owned())]).unwrap().content
+    };
+    assert_eq!(digest(5, "a"), digest(5, "b"));
+    assert_ne!(digest(5, "c"), digest(6, "d"));
+}
+
+#[test]
+fn leftovers_of_a_killed_process_are_removed_and_nothing_else() {
+    let folder = tempfile::tempdir().unwrap();
+    let below = folder.path().join("scored/a");
+    fs_err::create_dir_all(&below).unwrap();
+    fs_err::write(below.join(".capfilt-x.unfinished"), "").unwrap();
+    fs_err::write(below.join("0.parquet"), "").unwrap();
+    assert_eq!(remove_leftovers(folder.path()).unwrap(), 1);
+    assert_eq!(names(&below), ["0.parquet"]);
+    assert_eq!(remove_leftovers(&folder.path().join("absent")).unwrap(), 0);
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_full_disk_is_named() {
+    let error = WriteErrorKind::of_io(io::Error::from_raw_os_error(28));
+    assert!(error.to_string().starts_with("the disk is full; make room"), "{error}");
+}

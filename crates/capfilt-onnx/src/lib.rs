@@ -1,1 +1,47 @@
 //! A model at rest: packages, ONNX graphs, checkpoint import.
+//!
+//! [`import`] reads a BLIP checkpoint (a Hugging Face folder or an original `.pth` file) and
+//! writes a package: a folder with a manifest (`model.json`), a tokenizer, ONNX graphs and one
+//! file of weights that all graphs share. [`Package::open`] verifies a package and says where its
+//! graphs are. Nothing here runs a model.
+//!
+//! # Graphs
+//!
+//! Inputs and outputs are 32-bit floats and 64-bit integers whatever the precision. B images, K
+//! rows (texts or beams) per image with R = B·K rows, those of an image adjacent; N image tokens,
+//! T text tokens, P past tokens, h heads of d features, V vocabulary, E shared features.
+//!
+//! | graph | inputs | outputs |
+//! | --- | --- | --- |
+//! | `vision` | `pixel_values` \[B, 3, S, S\] | `image_embeds` \[B, N, Dv\]; in filters `image_feat` \[B, E\], length 1 |
+//! | `cross` | `image_embeds` | `cross_key.{j}`, `cross_value.{j}` \[B, h, N, d\] for every text layer j |
+//! | `select` | `cross_key.{j}`, `cross_value.{j}`, `images` \[S\] | `selected_key.{j}`, `selected_value.{j}` \[S, h, N, d\] |
+//! | `decoder` | `input_ids` \[R, T\], `rows` \[R\], `past_key.{j}`, `past_value.{j}` \[Q, h, P, d\], `cross_key.{j}`, `cross_value.{j}` | `logits` \[R, V\] of the last token, `present_key.{j}`, `present_value.{j}` \[R, h, P+T, d\] |
+//! | `matcher` | `input_ids`, `attention_mask` \[R, T\], `cross_key.{j}`, `cross_value.{j}` | `itm_logits` \[R, 2\] |
+//! | `text` | `input_ids`, `attention_mask` \[R, T\] | `text_feat` \[R, E\], length 1 |
+//!
+//! `rows` names for each row the past row that it continues. P may be 0, then Q = R.
+
+mod blip;
+mod checkpoint;
+mod digest;
+mod error;
+mod graph;
+mod import;
+mod manifest;
+mod package;
+mod precision;
+mod preprocessor;
+mod proto;
+mod tokenizer;
+mod weights;
+
+pub use digest::Digest;
+pub use error::{ImportError, PackageError};
+pub use import::{ImportOptions, import};
+pub use manifest::{
+    CheckpointFormat, CheckpointSource, FORMAT, Family, Manifest, SpecialTokens, Task, TextSizes,
+    VisionSizes,
+};
+pub use package::Package;
+pub use precision::Precision;

@@ -1,0 +1,190 @@
+//! Layers that both transformers are made of, emitted into a graph with their weights.
+
+use crate::checkpoint::Checkpoint;
+use crate::error::ImportError;
+use crate::graph::{Element, Graph, Value};
+use crate::precision::Precision;
+use crate::weights::{Stored, WeightsFile};
+
+/// Reads weights from a checkpoint and stores them, each once, in the package's precision.
+pub(crate) struct Parameters<'a> {
+    pub(crate) checkpoint: &'a Checkpoint,
+    pub(crate) file: WeightsFile,
+    pub(crate) precision: Precision,
+}
+
+/// A graph together with the weights that it uses.
+pub(super) struct Emitter<'a, 'b> {
+    pub(super) graph: Graph,
+    pub(super) parameters: &'a mut Parameters<'b>,
+}
+
+impl Parameters<'_> {
+    /// A vector [size] in fp32: biases and normalisation are small, and decide accuracy.
+    pub(super) fn vector(&mut self, names: &[String], size: usize) -> Result<Stored, ImportError> {
+        let key = names.join("+");
+        if let Some(stored) = self.file.get(&key) {
+            return Ok(stored);
+        }
+        let mut values = Vec::with_capacity(names.len() * size);
+        for name in names {
+            values.extend(self.checkpoint.read(name, &[size])?);
+        }
+        self.file.f32(&key, &[values.len()], &values)
+    }
+
+    /// A tensor of shape `shape` that is no right-hand side of a matrix product.
+    pub(super) fn table(&mut self, name: &str, shape: &[usize]) -> Result<Stored, ImportError> {
+        if let Some(stored) = self.file.get(name) {
+            return Ok(stored);
+        }
+        let values = self.checkpoint.read(name, shape)?;
+        self.floats(name, shape, &values)
+    }
+
+    /// Stores values that were made from a checkpoint's tensors.
+    pub(super) fn floats(
+        &mut self,
+        key: &str,
+        shape: &[usize],
+        values: &[f32],
+    ) -> Result<Stored, ImportError> {
+        match self.precision {
+            Precision::Fp32 => self.file.f32(key, shape, values),
+            Precision::Fp16 | Precision::Int8 => self.file.f16(key, shape, values),
+        }
+    }
+
+    /// Weights of linear layers side by side, [inputs, outputs · layers], from [outputs, inputs].
+    fn matrix(
+        &mut self,
+        names: &[String],
+        inputs: usize,
+        outputs: usize,
+    ) -> Result<Stored, ImportError> {
+        let key = names.join("+");
+        if let Some(stored) = self.file.get(&key) {
+            return Ok(stored);
+        }
+        let columns = outputs * names.len();
+        let mut joined = vec![0.0; inputs * columns];
+        for (index, name) in names.iter().enumerate() {
+            let values = self.checkpoint.read(name, &[outputs, inputs])?;
+            transpose_into(&values, inputs, &mut joined, columns, index * outputs);
+        }
+        self.floats(&key, &[inputs, columns], &joined)
+    }
+}
+
+/// Writes `rows` [n, width] as columns `first`.. of `target` [width, columns].
+fn transpose_into(rows: &[f32], width: usize, target: &mut [f32], columns: usize, first: usize) {
+    // Square tiles keep both sides of the transposition within the cache.
+    const TILE: usize = 32;
+    let count = rows.len() / width;
+    for row_tile in (0..count).step_by(TILE) {
+        for column_tile in (0..width).step_by(TILE) {
+            for row in row_tile..count.min(row_tile + TILE) {
+                for column in column_tile..width.min(column_tile + TILE) {
+                    target[column * columns + first + row] = rows[row * width + column];
+                }
+            }
+        }
+    }
+}
+
+impl Emitter<'_, '_> {
+    /// The stored tensor as an fp32 value.
+    pub(super) fn constant(&mut self, stored: &Stored) -> Value {
+        let value = self.graph.stored(stored);
+        self.graph.cast(&value, Element::F32)
+    }
+
+    /// x · Wᵀ + b of the layer `name` for x [.., inputs]: [.., outputs].
+    pub(super) fn linear(
+        &mut self,
+        x: &Value,
+        name: &str,
+        inputs: usize,
+        outputs: usize,
+    ) -> Result<Value, ImportError> {
+        self.linears(x, &[name.to_owned()], inputs, outputs)
+    }
+
+    /// Several layers of the same input in one product: [.., outputs · layers].
+    pub(super) fn linears(
+        &mut self,
+        x: &Value,
+        names: &[String],
+        inputs: usize,
+        outputs: usize,
+    ) -> Result<Value, ImportError> {
+        let of =
+            |part: &str| -> Vec<_> { names.iter().map(|name| format!("{name}.{part}")).collect() };
+        let weight = self.parameters.matrix(&of("weight"), inputs, outputs)?;
+        let bias = self.parameters.vector(&of("bias"), outputs)?;
+        let weight = self.constant(&weight);
+        let bias = self.constant(&bias);
+        let product = self.graph.matmul(x, &weight);
+        Ok(self.graph.add(&product, &bias))
+    }
+
+    /// Layer normalisation `name` over `width` features.
+    pub(super) fn layer_norm(
+        &mut self,
+        x: &Value,
+        name: &str,
+        width: usize,
+        eps: f32,
+    ) -> Result<Value, ImportError> {
+        let scale = self.parameters.vector(&[format!("{name}.weight")], width)?;
+        let shift = self.parameters.vector(&[format!("{name}.bias")], width)?;
+        let scale = self.constant(&scale);
+        let shift = self.constant(&shift);
+        Ok(self.graph.layer_norm(x, &scale, &shift, eps))
+    }
+
+    /// [.., T, parts·h·d] as `parts` tensors [.., h, T, d], for a leading axis that is kept.
+    pub(super) fn split_heads(
+        &mut self,
+        x: &Value,
+        parts: usize,
+        heads: usize,
+        width: usize,
+    ) -> Vec<Value> {
+        let (parts_, heads, d) = (parts as i64, heads as i64, (width / heads) as i64);
+        let split = self.graph.reshape(x, &[0, 0, parts_, heads, d]);
+        let split = self.graph.transpose(&split, &[2, 0, 3, 1, 4]);
+        (0..parts_)
+            .map(|part| self.graph.pick(&split, part, 0))
+            .collect()
+    }
+
+    /// softmax(q·kᵀ/√d + mask)·v for q [B, h, M, d] and k, v [B, h, N, d]: [B, h, M, d].
+    pub(super) fn attention(
+        &mut self,
+        q: &Value,
+        k: &Value,
+        v: &Value,
+        mask: Option<&Value>,
+        head_width: usize,
+    ) -> Value {
+        #[expect(clippy::cast_precision_loss, reason = "head widths are small")]
+        let scale = self.graph.float(1.0 / (head_width as f32).sqrt());
+        let k = self.graph.transpose(k, &[0, 1, 3, 2]);
+        let q = self.graph.mul(q, &scale);
+        let mut scores = self.graph.matmul(&q, &k);
+        if let Some(mask) = mask {
+            scores = self.graph.add(&scores, mask);
+        }
+        let weights = self.graph.softmax(&scores);
+        self.graph.matmul(&weights, v)
+    }
+
+    /// x / max(‖x‖, 1e-12) over the last axis.
+    pub(super) fn normalise(&mut self, x: &Value) -> Value {
+        let length = self.graph.length(x);
+        let floor = self.graph.float(1e-12);
+        let length = self.graph.max(&length, &floor);
+        self.graph.div(x, &length)
+    }
+}

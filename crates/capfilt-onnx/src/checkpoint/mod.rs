@@ -1,0 +1,292 @@
+//! Tensors of a checkpoint by name, whatever file format holds them.
+
+mod pickle;
+mod safetensors;
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use half::{bf16, f16};
+
+use crate::error::ImportError;
+
+/// Element types that a checkpoint may use.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Dtype {
+    F64,
+    F32,
+    F16,
+    Bf16,
+    /// Anything that no weight may have; the name is for the message.
+    Other(&'static str),
+}
+
+/// A tensor that was found, with its bytes not yet read.
+struct Entry {
+    dtype: Dtype,
+    shape: Vec<usize>,
+    source: Source,
+}
+
+enum Source {
+    Safetensors(safetensors::Bytes),
+    Pickle(pytorch_reader::Tensor),
+}
+
+/// File format of a checkpoint.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Layout {
+    /// A Hugging Face folder.
+    Folder,
+    /// One original BLIP file.
+    Original,
+}
+
+/// An opened checkpoint: names and shapes are known, values are read one tensor at a time.
+pub(crate) struct Checkpoint {
+    layout: Layout,
+    /// Files with weights, in order.
+    files: Vec<PathBuf>,
+    tensors: BTreeMap<String, Entry>,
+}
+
+/// Names of weight files in a Hugging Face folder, best first.
+const SAFETENSORS: &str = "model.safetensors";
+const SAFETENSORS_INDEX: &str = "model.safetensors.index.json";
+const PICKLE: &str = "pytorch_model.bin";
+const PICKLE_INDEX: &str = "pytorch_model.bin.index.json";
+
+impl Checkpoint {
+    /// Opens a Hugging Face folder or an original `.pth` file.
+    pub(crate) fn open(path: &Path) -> Result<Self, ImportError> {
+        let metadata = fs_err::metadata(path).map_err(|source| ImportError::Read {
+            path: path.to_owned(),
+            source,
+        })?;
+        if metadata.is_dir() {
+            Self::open_folder(path)
+        } else {
+            Self::open_original(path)
+        }
+    }
+
+    fn open_folder(folder: &Path) -> Result<Self, ImportError> {
+        let mut tensors = BTreeMap::new();
+        let mut files = Vec::new();
+        let found = |name: &str| folder.join(name).is_file();
+        if found(SAFETENSORS) {
+            files.push(folder.join(SAFETENSORS));
+        } else if found(SAFETENSORS_INDEX) {
+            files = shards(folder, SAFETENSORS_INDEX)?;
+        } else if found(PICKLE) {
+            files.push(folder.join(PICKLE));
+        } else if found(PICKLE_INDEX) {
+            files = shards(folder, PICKLE_INDEX)?;
+        } else {
+            return Err(ImportError::NotACheckpoint {
+                path: folder.to_owned(),
+                reason: format!(
+                    "expected `{SAFETENSORS}`, `{SAFETENSORS_INDEX}`, `{PICKLE}` or `{PICKLE_INDEX}` in the folder"
+                ),
+            });
+        }
+        for file in &files {
+            if file
+                .extension()
+                .is_some_and(|extension| extension == "safetensors")
+            {
+                tensors.extend(safetensors::open(file)?);
+            } else {
+                tensors.extend(pickle::open(file)?);
+            }
+        }
+        Ok(Self {
+            layout: Layout::Folder,
+            files,
+            tensors,
+        })
+    }
+
+    fn open_original(file: &Path) -> Result<Self, ImportError> {
+        if file
+            .extension()
+            .is_some_and(|extension| extension == "safetensors")
+        {
+            return Err(ImportError::NotACheckpoint {
+                path: file.to_owned(),
+                reason: "a safetensors file needs the `config.json` beside it: pass the folder"
+                    .to_owned(),
+            });
+        }
+        let tensors = pickle::open_original(file)?;
+        Ok(Self {
+            layout: Layout::Original,
+            files: vec![file.to_owned()],
+            tensors,
+        })
+    }
+
+    /// File format.
+    pub(crate) fn layout(&self) -> Layout {
+        self.layout
+    }
+
+    /// Files with weights.
+    pub(crate) fn files(&self) -> &[PathBuf] {
+        &self.files
+    }
+
+    /// Whether there is a tensor of this name.
+    pub(crate) fn contains(&self, name: &str) -> bool {
+        self.tensors.contains_key(name)
+    }
+
+    /// Shape of a tensor.
+    pub(crate) fn shape(&self, name: &str) -> Option<&[usize]> {
+        self.tensors.get(name).map(|entry| entry.shape.as_slice())
+    }
+
+    /// Names of all tensors, in order.
+    pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
+        self.tensors.keys().map(String::as_str)
+    }
+
+    /// Shape of a tensor that must be there with `axes` axes.
+    pub(crate) fn require(&self, name: &str, axes: usize) -> Result<&[usize], ImportError> {
+        let shape = self
+            .shape(name)
+            .ok_or_else(|| self.missing(name, &vec![0; axes]))?;
+        if shape.len() == axes {
+            Ok(shape)
+        } else {
+            Err(ImportError::WrongShape {
+                name: name.to_owned(),
+                got: shape.to_vec(),
+                expected: vec![0; axes],
+            })
+        }
+    }
+
+    /// Values of a tensor of shape `expected`, converted to f32, row-major.
+    pub(crate) fn read(&self, name: &str, expected: &[usize]) -> Result<Vec<f32>, ImportError> {
+        let entry = self
+            .tensors
+            .get(name)
+            .ok_or_else(|| self.missing(name, expected))?;
+        if entry.shape != expected {
+            return Err(ImportError::WrongShape {
+                name: name.to_owned(),
+                got: entry.shape.clone(),
+                expected: expected.to_vec(),
+            });
+        }
+        if let Dtype::Other(got) = entry.dtype {
+            return Err(ImportError::WrongType {
+                name: name.to_owned(),
+                got: got.to_owned(),
+            });
+        }
+        let values = match &entry.source {
+            Source::Safetensors(bytes) => floats(entry.dtype, bytes.get()),
+            Source::Pickle(tensor) => {
+                let bytes = tensor.read().map_err(|error| ImportError::Malformed {
+                    path: self.files.first().cloned().unwrap_or_default(),
+                    kind: "a PyTorch checkpoint",
+                    reason: error.to_string(),
+                })?;
+                floats(entry.dtype, &bytes)
+            }
+        };
+        if values.iter().all(|value| value.is_finite()) {
+            Ok(values)
+        } else {
+            Err(ImportError::NotFinite {
+                name: name.to_owned(),
+            })
+        }
+    }
+
+    fn missing(&self, name: &str, expected: &[usize]) -> ImportError {
+        // The parent's other members tell a misnamed tensor from an absent layer.
+        let parent = name.rsplit_once('.').map_or("", |(parent, _)| parent);
+        let siblings: Vec<_> = self
+            .names()
+            .filter(|other| other.starts_with(parent))
+            .take(3)
+            .collect();
+        let nearest = if parent.is_empty() || siblings.is_empty() {
+            format!("none of them below `{parent}`")
+        } else {
+            format!("below `{parent}`: `{}`", siblings.join("`, `"))
+        };
+        ImportError::MissingTensor {
+            name: name.to_owned(),
+            expected: expected.to_vec(),
+            count: self.tensors.len(),
+            nearest,
+        }
+    }
+}
+
+/// Little-endian elements as f32; f64 is rounded to nearest.
+fn floats(dtype: Dtype, bytes: &[u8]) -> Vec<f32> {
+    fn each<const N: usize>(bytes: &[u8], convert: impl Fn([u8; N]) -> f32) -> Vec<f32> {
+        let (chunks, _) = bytes.as_chunks::<N>();
+        chunks.iter().map(|&chunk| convert(chunk)).collect()
+    }
+    match dtype {
+        #[expect(
+            clippy::cast_possible_truncation,
+            reason = "weights are rounded to f32"
+        )]
+        Dtype::F64 => each(bytes, |chunk| f64::from_le_bytes(chunk) as f32),
+        Dtype::F32 => each(bytes, f32::from_le_bytes),
+        Dtype::F16 => each(bytes, |chunk| f16::from_le_bytes(chunk).to_f32()),
+        Dtype::Bf16 => each(bytes, |chunk| bf16::from_le_bytes(chunk).to_f32()),
+        Dtype::Other(_) => Vec::new(),
+    }
+}
+
+/// Files that the index of a sharded checkpoint names, each once.
+fn shards(folder: &Path, index: &str) -> Result<Vec<PathBuf>, ImportError> {
+    #[derive(serde::Deserialize)]
+    struct Index {
+        weight_map: BTreeMap<String, String>,
+    }
+    let path = folder.join(index);
+    let malformed = |reason: String| ImportError::Malformed {
+        path: path.clone(),
+        kind: "the index of a sharded checkpoint",
+        reason,
+    };
+    let text = fs_err::read(&path).map_err(|source| ImportError::Read {
+        path: path.clone(),
+        source,
+    })?;
+    let parsed: Index =
+        serde_json::from_slice(&text).map_err(|error| malformed(error.to_string()))?;
+    let mut names: Vec<_> = parsed.weight_map.into_values().collect();
+    names.sort();
+    names.dedup();
+    names
+        .into_iter()
+        .map(|name| {
+            if is_plain_name(&name) {
+                Ok(folder.join(name))
+            } else {
+                Err(malformed(format!(
+                    "file name `{name}`, expected a name without folders"
+                )))
+            }
+        })
+        .collect()
+}
+
+/// Whether `name` is one path component that stays in its folder.
+pub(crate) fn is_plain_name(name: &str) -> bool {
+    let mut components = Path::new(name).components();
+    matches!(
+        (components.next(), components.next()),
+        (Some(std::path::Component::Normal(only)), None) if only == name
+    ) && !name.contains(['\\', ':'])
+}

@@ -17,7 +17,7 @@ import numpy
 import torch
 from safetensors.numpy import save_file
 from tokenizers import Tokenizer
-from transformers import BlipForConditionalGeneration, BlipForImageTextRetrieval
+from transformers import BlipForConditionalGeneration, BlipForImageTextRetrieval, utils
 
 import beam
 import original
@@ -29,6 +29,10 @@ REPOSITORY = HERE.parent.parent
 # Pictures whose features and logits are kept whole.
 WHOLE = 4
 NUMBERS = 7
+
+
+# transformers draws a bar for each file it writes.
+utils.logging.disable_progress_bar()
 
 
 class Oracle:
@@ -205,6 +209,7 @@ class Oracle:
     def write(self, folder: Path, name: str):
         """Writes everything about these two models."""
         arrays = {
+            "pixel_values": self.pixels[:WHOLE].numpy().copy(),
             "image_embeds": self.embeds[:WHOLE].numpy().copy(),
             "image_cls": self.embeds[:, 0].numpy().copy(),
         }
@@ -219,6 +224,7 @@ class Oracle:
         }
         folder.mkdir(parents=True, exist_ok=True)
         save_file(arrays, folder / f"{name}.safetensors")
+        (folder / f"{name}.safetensors").chmod(0o644)
         (folder / f"{name}.json").write_text(json.dumps(expected, separators=(",", ":")) + "\n")
         return greedy["captions"]
 
@@ -246,6 +252,8 @@ def save(model, words: Tokenizer, folder: Path, shard: bool):
     model.half().save_pretrained(folder, max_shard_size="500KB" if shard else "50GB")
     model.float()
     (folder / "generation_config.json").unlink(missing_ok=True)
+    for file in folder.glob("*.safetensors"):
+        file.chmod(0o644)
     words.save(str(folder / "tokenizer.json"), pretty=False)
     side = model.config.vision_config.image_size
     preprocessor = {

@@ -53,7 +53,7 @@ def dims(hidden, heads, layers, inner, eps):
 SHAPES = [
     Shape(
         name="wide-patches",
-        seed=475,
+        seed=67,
         vocabulary=301,
         image_size=40,
         patch=8,
@@ -62,10 +62,9 @@ SHAPES = [
         projection=32,
         eos=2,
         specials=("[PAD]", "[UNK]", "[MASK]", "[SEP]", "[CLS]"),
-        sep_bias=1.0,
-        sight=1.5,
-        attention=6.0,
-        position=3.0,
+        sep_bias=1.5,
+        sight=2.0,
+        attention=4.0,
     ),
     Shape(
         name="prompted",

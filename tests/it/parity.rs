@@ -1,0 +1,10 @@
+//! Captions and scores against the numbers that the real transformers and Pillow gave
+//! (`tests/golden/blip.py`).
+
+mod captions;
+mod full_size;
+mod neighbours;
+mod original;
+mod precision;
+mod reference;
+mod scores;

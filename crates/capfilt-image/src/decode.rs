@@ -1,0 +1,136 @@
+//! One still picture from encoded bytes.
+//!
+//! Two passes over the bytes: the header alone, which allocates nothing that
+//! the header asks for, then the pixels, when the declared size is allowed.
+
+mod bmp_tiff;
+mod gif;
+mod jpeg;
+mod png;
+mod raster;
+mod webp;
+
+use ::image::metadata::Orientation as Turn;
+
+use crate::error::DecodeError;
+use crate::format::{Format, sniff, sniff_unsupported};
+use crate::options::{DecodeOptions, Orientation};
+use crate::picture::Picture;
+
+/// The most memory in bytes for what a file holds beside its pixels: colour
+/// profiles, metadata, one decoded row. Compressed ones can lie.
+const METADATA_BYTES: usize = 64 << 20;
+
+/// What the header of a picture says.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Probe {
+    /// The format, from the first bytes.
+    pub format: Format,
+    /// Width in pixels of the picture that [`decode`] would give.
+    pub width: u32,
+    /// Height in pixels of the picture that [`decode`] would give.
+    pub height: u32,
+}
+
+/// Stored size in pixels and how to turn the picture for showing it.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+struct Header {
+    width: u32,
+    height: u32,
+    turn: Turn,
+}
+
+/// Reads the header of a picture and refuses it when it declares more than
+/// `options.max_pixels` pixels. Nothing is decoded, so that what is probed
+/// successfully can still turn out cut off or damaged.
+pub fn probe(bytes: &[u8], options: &DecodeOptions) -> Result<Probe, DecodeError> {
+    let (format, header) = inspect(bytes, options)?;
+    let (width, height) = match turn(format, header, options) {
+        Turn::Rotate90 | Turn::Rotate270 | Turn::Rotate90FlipH | Turn::Rotate270FlipH => {
+            (header.height, header.width)
+        }
+        _ => (header.width, header.height),
+    };
+    Ok(Probe {
+        format,
+        width,
+        height,
+    })
+}
+
+/// Decodes a picture; of an animation, the first frame. Bytes after the end
+/// of the picture are ignored.
+///
+/// 16-bit samples are reduced to their high byte.
+pub fn decode(bytes: &[u8], options: &DecodeOptions) -> Result<Picture, DecodeError> {
+    let (format, header) = inspect(bytes, options)?;
+    let raster = match format {
+        Format::Jpeg => jpeg::raster(bytes)?,
+        Format::Png => png::raster(bytes)?,
+        Format::WebP => webp::raster(bytes)?,
+        Format::Gif => gif::raster(bytes)?,
+        Format::Bmp => bmp_tiff::bmp_raster(bytes)?,
+        Format::Tiff => bmp_tiff::tiff_raster(bytes)?,
+    };
+    let picture = raster
+        .into_rgb(options.alpha)
+        .and_then(|pixels| Picture::try_new(header.width, header.height, pixels).ok())
+        .ok_or_else(|| DecodeError::corrupt(format, "the pixels do not fill the declared size"))?;
+    Ok(picture.turned(turn(format, header, options)))
+}
+
+/// The format and the header, of an allowed size.
+fn inspect(bytes: &[u8], options: &DecodeOptions) -> Result<(Format, Header), DecodeError> {
+    if bytes.is_empty() {
+        return Err(DecodeError::Empty);
+    }
+    let Some(format) = sniff(bytes) else {
+        return Err(
+            sniff_unsupported(bytes).map_or(DecodeError::NotAnImage, DecodeError::unsupported)
+        );
+    };
+    let header = match format {
+        Format::Jpeg => jpeg::header(bytes)?,
+        Format::Png => png::header(bytes)?,
+        Format::WebP => webp::header(bytes)?,
+        Format::Gif => gif::header(bytes)?,
+        Format::Bmp => bmp_tiff::bmp_header(bytes)?,
+        Format::Tiff => bmp_tiff::tiff_header(bytes)?,
+    };
+    let Header { width, height, .. } = header;
+    if width == 0 || height == 0 {
+        return Err(DecodeError::corrupt(
+            format,
+            format_args!("size {width} x {height}"),
+        ));
+    }
+    if u64::from(width) * u64::from(height) > options.max_pixels {
+        return Err(DecodeError::TooManyPixels {
+            width,
+            height,
+            limit: options.max_pixels,
+        });
+    }
+    Ok((format, header))
+}
+
+/// How the picture is turned under `options`.
+fn turn(format: Format, header: Header, options: &DecodeOptions) -> Turn {
+    match (options.orientation, format) {
+        (Orientation::Apply, _) | (Orientation::Ignore, Format::Tiff) => header.turn,
+        (Orientation::Ignore, _) => Turn::NoTransforms,
+    }
+}
+
+/// The orientation in an EXIF block that begins with its TIFF header.
+fn exif_turn(exif: &[u8]) -> Turn {
+    Turn::from_exif_chunk(exif).unwrap_or(Turn::NoTransforms)
+}
+
+/// Whether an error comes from the end of the bytes.
+fn is_end_of_bytes(error: &std::io::Error) -> bool {
+    error.kind() == std::io::ErrorKind::UnexpectedEof
+}
+
+#[cfg(test)]
+mod tests;

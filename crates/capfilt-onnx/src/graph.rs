@@ -30,8 +30,6 @@ pub(crate) enum Element {
     U8 = 2,
     /// 8-bit signed integer.
     I8 = 3,
-    /// 32-bit signed integer.
-    I32 = 6,
     /// 64-bit signed integer.
     I64 = 7,
     /// Truth value.
@@ -158,9 +156,15 @@ impl Graph {
         self.constant(name, Element::F32, vec![], value.to_le_bytes().to_vec())
     }
 
-    /// One byte as a constant scalar.
+    /// One unsigned byte as a constant scalar.
     pub(crate) fn byte(&mut self, value: u8) -> Value {
         self.constant(format!("byte:{value}"), Element::U8, vec![], vec![value])
+    }
+
+    /// One signed byte as a constant scalar.
+    pub(crate) fn signed_byte(&mut self, value: i8) -> Value {
+        let bytes = value.to_le_bytes().to_vec();
+        self.constant(format!("signed_byte:{value}"), Element::I8, vec![], bytes)
     }
 
     fn constant(
@@ -383,6 +387,43 @@ impl Graph {
     pub(crate) fn length(&mut self, x: &Value) -> Value {
         let axes = self.ints(&[-1]);
         self.same("ReduceL2", &[x, &axes], vec![Attribute::Int("keepdims", 1)])
+    }
+
+    /// Absolute value.
+    pub(crate) fn abs(&mut self, x: &Value) -> Value {
+        self.same("Abs", &[x], vec![])
+    }
+
+    /// Largest element of the last axis, kept as size 1.
+    pub(crate) fn largest(&mut self, x: &Value) -> Value {
+        let axes = self.ints(&[-1]);
+        self.same(
+            "ReduceMax",
+            &[x, &axes],
+            vec![Attribute::Int("keepdims", 1)],
+        )
+    }
+
+    /// (a - zero) · b · scale for bytes a [.., k], b [k, n] and one scale per column [n]; the sums
+    /// are exact 32-bit integers.
+    pub(crate) fn integer_matmul(
+        &mut self,
+        a: &Value,
+        b: &Value,
+        scale: &Value,
+        zero: u8,
+    ) -> Value {
+        let one = self.float(1.0);
+        let zero = self.byte(zero);
+        let none = self.signed_byte(0);
+        let inputs = [a, b, &one, scale, &zero, &none];
+        self.node(
+            "MatMulIntegerToFloat",
+            CONTRIB,
+            &inputs,
+            vec![],
+            Element::F32,
+        )
     }
 
     /// Number of nodes so far.

@@ -86,18 +86,18 @@ impl WeightsFile {
         self.store(name, Element::F16, shape, bytes)
     }
 
-    /// Stores bytes.
-    pub(crate) fn u8(
+    /// Stores signed bytes.
+    pub(crate) fn i8(
         &mut self,
         name: &str,
         shape: &[usize],
-        values: &[u8],
+        values: &[i8],
     ) -> Result<Stored, ImportError> {
         self.store(
             name,
-            Element::U8,
+            Element::I8,
             shape,
-            values.iter().map(|&value| [value]),
+            values.iter().map(|value| value.to_le_bytes()),
         )
     }
 

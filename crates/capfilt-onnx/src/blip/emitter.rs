@@ -54,42 +54,6 @@ impl Parameters<'_> {
             Precision::Fp16 | Precision::Int8 => self.file.f16(key, shape, values),
         }
     }
-
-    /// Weights of linear layers side by side, [inputs, outputs · layers], from [outputs, inputs].
-    fn matrix(
-        &mut self,
-        names: &[String],
-        inputs: usize,
-        outputs: usize,
-    ) -> Result<Stored, ImportError> {
-        let key = names.join("+");
-        if let Some(stored) = self.file.get(&key) {
-            return Ok(stored);
-        }
-        let columns = outputs * names.len();
-        let mut joined = vec![0.0; inputs * columns];
-        for (index, name) in names.iter().enumerate() {
-            let values = self.checkpoint.read(name, &[outputs, inputs])?;
-            transpose_into(&values, inputs, &mut joined, columns, index * outputs);
-        }
-        self.floats(&key, &[inputs, columns], &joined)
-    }
-}
-
-/// Writes `rows` [n, width] as columns `first`.. of `target` [width, columns].
-fn transpose_into(rows: &[f32], width: usize, target: &mut [f32], columns: usize, first: usize) {
-    // Square tiles keep both sides of the transposition within the cache.
-    const TILE: usize = 32;
-    let count = rows.len() / width;
-    for row_tile in (0..count).step_by(TILE) {
-        for column_tile in (0..width).step_by(TILE) {
-            for row in row_tile..count.min(row_tile + TILE) {
-                for column in column_tile..width.min(column_tile + TILE) {
-                    target[column * columns + first + row] = rows[row * width + column];
-                }
-            }
-        }
-    }
 }
 
 impl Emitter<'_, '_> {
@@ -97,35 +61,6 @@ impl Emitter<'_, '_> {
     pub(super) fn constant(&mut self, stored: &Stored) -> Value {
         let value = self.graph.stored(stored);
         self.graph.cast(&value, Element::F32)
-    }
-
-    /// x · Wᵀ + b of the layer `name` for x [.., inputs]: [.., outputs].
-    pub(super) fn linear(
-        &mut self,
-        x: &Value,
-        name: &str,
-        inputs: usize,
-        outputs: usize,
-    ) -> Result<Value, ImportError> {
-        self.linears(x, &[name.to_owned()], inputs, outputs)
-    }
-
-    /// Several layers of the same input in one product: [.., outputs · layers].
-    pub(super) fn linears(
-        &mut self,
-        x: &Value,
-        names: &[String],
-        inputs: usize,
-        outputs: usize,
-    ) -> Result<Value, ImportError> {
-        let of =
-            |part: &str| -> Vec<_> { names.iter().map(|name| format!("{name}.{part}")).collect() };
-        let weight = self.parameters.matrix(&of("weight"), inputs, outputs)?;
-        let bias = self.parameters.vector(&of("bias"), outputs)?;
-        let weight = self.constant(&weight);
-        let bias = self.constant(&bias);
-        let product = self.graph.matmul(x, &weight);
-        Ok(self.graph.add(&product, &bias))
     }
 
     /// Layer normalisation `name` over `width` features.

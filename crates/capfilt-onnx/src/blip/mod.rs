@@ -6,6 +6,7 @@
 pub(crate) mod config;
 mod emitter;
 pub(crate) mod graphs;
+mod linear;
 pub(crate) mod position;
 mod text;
 mod vision;

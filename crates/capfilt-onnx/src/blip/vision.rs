@@ -97,7 +97,7 @@ impl Emitter<'_, '_> {
         let normed = self.layer_norm(&x, &format!("{name}.layer_norm2"), width, config.eps)?;
         let hidden = self.linear(&normed, &format!("{name}.mlp.fc1"), width, inner)?;
         let hidden = self.graph.gelu(&hidden);
-        let hidden = self.linear(&hidden, &format!("{name}.mlp.fc2"), inner, width)?;
+        let hidden = self.linear_of_gelu(&hidden, &format!("{name}.mlp.fc2"), inner, width)?;
         Ok(self.graph.add(&x, &hidden))
     }
 }

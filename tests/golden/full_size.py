@@ -29,6 +29,8 @@ BASE = shapes.Shape(
     projection=256,
     prompt="a picture of ",
     sep_bias=3.0,
+    attention=3.0,
+    position=3.0,
 )
 
 

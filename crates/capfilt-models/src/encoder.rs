@@ -1,0 +1,119 @@
+//! Pictures to what the text side attends to: image tokens, then keys and values per layer.
+
+use ort::value::{DynValue, Tensor};
+
+use crate::error::ModelError;
+use crate::graph::{Graph, Opener};
+
+/// Pictures that the image encoder sees at once on the CPU. More are not faster there and take
+/// memory; image tokens are small beside the keys and values that are made from them.
+const CPU_PICTURES: usize = 4;
+
+/// The graphs `vision` and `cross` of a package.
+pub(crate) struct Encoder {
+    vision: Graph,
+    cross: Graph,
+    side: usize,
+    on_cpu: bool,
+}
+
+/// What the text side needs of a batch of pictures.
+pub(crate) struct Encoded {
+    /// `cross_key.{j}` and `cross_value.{j}`, `[B, h, N, d]`, with the names of their inputs.
+    pub(crate) cross: Vec<(String, DynValue)>,
+    /// Features for the similarity, `[B, E]` flat; empty for a captioner.
+    pub(crate) features: Vec<f32>,
+}
+
+impl Encoder {
+    /// Opens both graphs; `side` is the picture's side in pixels.
+    pub(crate) fn open(opener: &Opener<'_>, side: usize) -> Result<Self, ModelError> {
+        let on_cpu = opener.chosen() == "cpu";
+        Ok(Self {
+            vision: opener.open(
+                "vision",
+                if on_cpu {
+                    &["image_embeds", "image_feat"]
+                } else {
+                    &["image_feat"]
+                },
+            )?,
+            cross: opener.open("cross", &[])?,
+            side,
+            on_cpu,
+        })
+    }
+
+    /// Values of one picture's pixels.
+    pub(crate) fn pixels(&self) -> usize {
+        3 * self.side * self.side
+    }
+
+    /// Encodes a batch; every picture has [`Encoder::pixels`] values, `[3, S, S]`.
+    pub(crate) fn encode(&mut self, pictures: &[&[f32]]) -> Result<Encoded, ModelError> {
+        let at_once = if self.on_cpu {
+            CPU_PICTURES
+        } else {
+            pictures.len().max(1)
+        };
+        let mut features = Vec::new();
+        let mut parts = Vec::new();
+        for pictures in pictures.chunks(at_once) {
+            let mut pixels = Vec::with_capacity(pictures.len() * self.pixels());
+            for picture in pictures {
+                pixels.extend_from_slice(picture);
+            }
+            let shape = [pictures.len(), 3, self.side, self.side];
+            let pixels = Tensor::from_array((shape, pixels)).map_err(|e| self.vision.failed(&e))?;
+            self.vision.bind("pixel_values", &pixels.into_dyn())?;
+            let outputs = self.vision.run()?;
+            let mut embeds = None;
+            for (name, value) in self.vision.outputs().iter().zip(outputs) {
+                if name == "image_feat" {
+                    let (_, values) = value
+                        .try_extract_tensor::<f32>()
+                        .map_err(|e| self.vision.failed(&e))?;
+                    features.extend_from_slice(values);
+                } else {
+                    embeds = Some(value);
+                }
+            }
+            parts.extend(embeds);
+        }
+        let embeds = self.joined(parts)?;
+        self.cross.bind("image_embeds", &embeds)?;
+        let outputs = self.cross.run()?;
+        let cross = self.cross.outputs().iter().cloned().zip(outputs).collect();
+        self.vision.release();
+        self.cross.release();
+        if features.iter().any(|feature| !feature.is_finite()) {
+            return Err(ModelError::NotFinite { graph: "vision" });
+        }
+        Ok(Encoded { cross, features })
+    }
+
+    /// The image tokens of all pictures as one value `[B, N, Dv]`.
+    fn joined(&self, mut parts: Vec<DynValue>) -> Result<DynValue, ModelError> {
+        if parts.len() == 1
+            && let Some(only) = parts.pop()
+        {
+            return Ok(only);
+        }
+        let mut shape = Vec::new();
+        let mut joined = Vec::new();
+        let mut pictures = 0;
+        for part in &parts {
+            let (part_shape, values) = part
+                .try_extract_tensor::<f32>()
+                .map_err(|e| self.vision.failed(&e))?;
+            pictures += part_shape[0];
+            shape = part_shape.to_vec();
+            joined.extend_from_slice(values);
+        }
+        if let Some(first) = shape.first_mut() {
+            *first = pictures;
+        }
+        let tensor = Tensor::from_array((shape, joined)).map_err(|e| self.vision.failed(&e))?;
+        Ok(tensor.into_dyn())
+    }
+}

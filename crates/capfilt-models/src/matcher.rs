@@ -1,0 +1,346 @@
+//! How well texts fit a picture.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use capfilt_image::Preprocess;
+use capfilt_onnx::{Package, Task};
+use ort::value::{DynValue, Tensor};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::encoder::Encoder;
+use crate::error::ModelError;
+use crate::graph::{Graph, Opener, SessionOptions};
+use crate::queue::{Engine, Queue};
+use crate::text::{MOST_TOKENS, Texts};
+
+/// Pictures that are judged at once unless something else is asked for.
+const BATCH: usize = 8;
+
+/// Texts are filled up with `[PAD]` to a multiple of this, so that few shapes occur.
+const PADDING: usize = 8;
+
+/// The token at index 0 of a text that is matched with a picture.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum FirstToken {
+    /// `[ENC]`, as BLIP was trained and evaluated.
+    #[default]
+    Enc,
+    /// `[CLS]`, as Hugging Face's class and BLIP's demo do.
+    Cls,
+}
+
+/// How texts are judged.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct MatchOptions {
+    /// The token at index 0 for the match.
+    pub first_token: FirstToken,
+    /// Pictures that are judged at once; 8 by default.
+    pub batch: Option<usize>,
+}
+
+/// How well a text fits a picture.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct TextScore {
+    /// Probability that the text describes the picture, 0 to 1: softmax of the matching head's two
+    /// logits. `None` for a package without a matching head.
+    pub match_probability: Option<f32>,
+    /// Cosine of the picture's and the text's features, -1 to 1.
+    pub similarity: f32,
+}
+
+/// A handle to a matcher. Clones share one model.
+#[derive(Clone)]
+pub struct Matcher {
+    queue: Queue<MatchEngine>,
+    about: Arc<About>,
+}
+
+struct About {
+    preprocess: Preprocess,
+    device: String,
+    pixels: usize,
+    texts: Texts,
+}
+
+/// A picture and the tokens of its texts, `[CLS]` first.
+pub(crate) struct Question {
+    pub(crate) pixels: Vec<f32>,
+    pub(crate) texts: Vec<Vec<u32>>,
+}
+
+impl Matcher {
+    /// Opens a package. Reads files and blocks for as long as the runtime needs to load the graphs.
+    pub fn open(
+        package: &Package,
+        options: &MatchOptions,
+        sessions: &SessionOptions,
+    ) -> Result<Self, ModelError> {
+        let engine = MatchEngine::open(package, options, sessions)?;
+        let texts =
+            Texts::open(&package.tokenizer(), &package.manifest.tokens).map_err(|error| {
+                ModelError::Package {
+                    package: package.folder.display().to_string(),
+                    reason: error.to_string(),
+                }
+            })?;
+        let about = About {
+            preprocess: package.manifest.image.clone(),
+            device: engine.device.clone(),
+            pixels: engine.encoder.pixels(),
+            texts,
+        };
+        let queue = Queue::start("matcher", options.batch.unwrap_or(BATCH), engine)?;
+        Ok(Self {
+            queue,
+            about: Arc::new(about),
+        })
+    }
+
+    /// How pictures become pixel values.
+    pub fn preprocess(&self) -> &Preprocess {
+        &self.about.preprocess
+    }
+
+    /// The device that was chosen, `cpu` or `cuda:N`.
+    pub fn device(&self) -> &str {
+        &self.about.device
+    }
+
+    /// Judges texts against one picture, in order; `pixels` as [`Preprocess::tensor`] gives them,
+    /// `[3, S, S]`. The picture is encoded once.
+    ///
+    /// A text is judged in its cleaned form ([`clean_caption`](crate::clean_caption)), cut to 35
+    /// tokens with the first one and `[SEP]`. On the CPU the scores are the same, bit for bit,
+    /// whatever shares the batch.
+    pub async fn score(
+        &self,
+        pixels: Vec<f32>,
+        texts: Vec<String>,
+    ) -> Result<Vec<TextScore>, ModelError> {
+        if pixels.len() != self.about.pixels {
+            let (got, expected) = (pixels.len(), self.about.pixels);
+            return Err(ModelError::Pixels { got, expected });
+        }
+        if texts.is_empty() {
+            return Ok(Vec::new());
+        }
+        let texts = texts
+            .iter()
+            .map(|text| self.about.texts.judged(text))
+            .collect::<Result<Vec<_>, _>>()
+            .map_err(|error| ModelError::Text(error.to_string()))?;
+        self.queue.ask(Question { pixels, texts }).await
+    }
+}
+
+/// The matcher's graphs, on their thread.
+pub(crate) struct MatchEngine {
+    pub(crate) encoder: Encoder,
+    matcher: Graph,
+    text: Graph,
+    first_token: u32,
+    pad: u32,
+    device: String,
+}
+
+/// What texts of one batch look like; pictures of one shape are judged together.
+#[derive(Clone, Copy, Eq, Ord, PartialEq, PartialOrd)]
+struct Shape {
+    /// Texts per picture.
+    texts: usize,
+    /// Tokens per text, `[PAD]` included.
+    tokens: usize,
+}
+
+impl MatchEngine {
+    pub(crate) fn open(
+        package: &Package,
+        options: &MatchOptions,
+        sessions: &SessionOptions,
+    ) -> Result<Self, ModelError> {
+        let manifest = &package.manifest;
+        let unusable = |reason: &str| ModelError::Package {
+            package: package.folder.display().to_string(),
+            reason: reason.to_owned(),
+        };
+        if !manifest.tasks.contains(&Task::Filter) {
+            return Err(unusable(
+                "it has no filter; import one with `--task filter`",
+            ));
+        }
+        let first_token = match options.first_token {
+            FirstToken::Cls => manifest.tokens.cls,
+            FirstToken::Enc => manifest.tokens.enc.ok_or_else(|| {
+                unusable("its tokenizer has no [ENC]; choose the first token `cls`")
+            })?,
+        };
+        if manifest.text.positions < MOST_TOKENS {
+            return Err(unusable("its text encoder has fewer than 35 positions"));
+        }
+        let opener = Opener::new(package, sessions, "matcher")?;
+        Ok(Self {
+            encoder: Encoder::open(&opener, manifest.image.size as usize)?,
+            matcher: opener.open("matcher", &["itm_logits"])?,
+            text: opener.open("text", &["text_feat"])?,
+            first_token,
+            pad: manifest.tokens.pad,
+            device: opener.chosen().to_owned(),
+        })
+    }
+
+    /// Pictures with as many texts and as long ones are judged together: nothing but its own texts
+    /// decides how a picture's texts are filled up.
+    fn shape(&self, texts: &[Vec<u32>]) -> Shape {
+        let longest = texts.iter().map(Vec::len).max().unwrap_or(0);
+        let tokens = if self.device == "cpu" {
+            longest.next_multiple_of(PADDING).min(MOST_TOKENS)
+        } else {
+            MOST_TOKENS
+        };
+        Shape {
+            texts: texts.len(),
+            tokens,
+        }
+    }
+
+    /// Judges pictures whose texts have one shape.
+    fn judge(
+        &mut self,
+        shape: Shape,
+        questions: &[&Question],
+    ) -> Result<Vec<Vec<TextScore>>, ModelError> {
+        let pictures: Vec<&[f32]> = questions
+            .iter()
+            .map(|question| question.pixels.as_slice())
+            .collect();
+        let encoded = self.encoder.encode(&pictures)?;
+        let texts: Vec<&[u32]> = questions
+            .iter()
+            .flat_map(|question| question.texts.iter().map(Vec::as_slice))
+            .collect();
+        let (ids, mask) = self.padded(&texts, shape.tokens);
+        let tensor = |graph: &Graph, values: Vec<i64>| -> Result<DynValue, ModelError> {
+            let tensor = Tensor::from_array(([texts.len(), shape.tokens], values));
+            Ok(tensor.map_err(|error| graph.failed(&error))?.into_dyn())
+        };
+        let mask = tensor(&self.text, mask)?;
+        self.text
+            .bind("input_ids", &tensor(&self.text, ids.clone())?)?;
+        self.text.bind("attention_mask", &mask)?;
+        let text_features = single(&mut self.text)?;
+
+        let mut matched = ids;
+        for row in matched.chunks_mut(shape.tokens) {
+            row[0] = i64::from(self.first_token);
+        }
+        for (name, value) in &encoded.cross {
+            self.matcher.bind(name, value)?;
+        }
+        self.matcher
+            .bind("input_ids", &tensor(&self.matcher, matched)?)?;
+        self.matcher.bind("attention_mask", &mask)?;
+        let logits = single(&mut self.matcher)?;
+
+        let width = encoded.features.len() / questions.len().max(1);
+        let scores: Vec<TextScore> = logits
+            .chunks(2)
+            .zip(text_features.chunks(width.max(1)))
+            .enumerate()
+            .map(|(row, (logits, text))| {
+                let picture = row / shape.texts;
+                let image = &encoded.features[picture * width..(picture + 1) * width];
+                TextScore {
+                    match_probability: Some(probability(logits)),
+                    similarity: cosine(image, text),
+                }
+            })
+            .collect();
+        Ok(scores
+            .chunks(shape.texts)
+            .map(<[TextScore]>::to_vec)
+            .collect())
+    }
+
+    /// Token ids and mask of texts, `[R, T]` flat.
+    fn padded(&self, texts: &[&[u32]], tokens: usize) -> (Vec<i64>, Vec<i64>) {
+        let mut ids = Vec::with_capacity(texts.len() * tokens);
+        let mut mask = Vec::with_capacity(texts.len() * tokens);
+        for text in texts {
+            let padding = tokens.saturating_sub(text.len());
+            ids.extend(text.iter().map(|&id| i64::from(id)));
+            ids.extend(std::iter::repeat_n(i64::from(self.pad), padding));
+            mask.extend(std::iter::repeat_n(1, text.len()));
+            mask.extend(std::iter::repeat_n(0, padding));
+        }
+        (ids, mask)
+    }
+}
+
+impl Engine for MatchEngine {
+    type Question = Question;
+    type Reply = Vec<TextScore>;
+
+    fn answer(&mut self, batch: Vec<Question>) -> Result<Vec<Vec<TextScore>>, ModelError> {
+        let mut groups: BTreeMap<Shape, Vec<usize>> = BTreeMap::new();
+        for (index, question) in batch.iter().enumerate() {
+            groups
+                .entry(self.shape(&question.texts))
+                .or_default()
+                .push(index);
+        }
+        let mut answers: Vec<Vec<TextScore>> = vec![Vec::new(); batch.len()];
+        for (shape, members) in groups {
+            let questions: Vec<&Question> = members.iter().map(|&index| &batch[index]).collect();
+            let judged = self.judge(shape, &questions);
+            self.text.release();
+            self.matcher.release();
+            for (index, scores) in members.into_iter().zip(judged?) {
+                answers[index] = scores;
+            }
+        }
+        Ok(answers)
+    }
+}
+
+/// Runs a graph with one output and gives its values.
+fn single(graph: &mut Graph) -> Result<Vec<f32>, ModelError> {
+    let outputs = graph.run()?;
+    let Some(output) = outputs.first() else {
+        return Ok(Vec::new());
+    };
+    let (_, values) = output
+        .try_extract_tensor::<f32>()
+        .map_err(|error| graph.failed(&error))?;
+    if values.iter().any(|value| !value.is_finite()) {
+        return Err(ModelError::NotFinite {
+            graph: graph.name(),
+        });
+    }
+    Ok(values.to_vec())
+}
+
+/// Second value of the softmax of two logits.
+fn probability(logits: &[f32]) -> f32 {
+    let (other, matched) = (f64::from(logits[0]), f64::from(logits[1]));
+    #[expect(clippy::cast_possible_truncation, reason = "a probability in f32")]
+    let probability = (1.0 / (1.0 + (other - matched).exp())) as f32;
+    probability
+}
+
+/// Dot product of features of length 1.
+fn cosine(image: &[f32], text: &[f32]) -> f32 {
+    let sum: f64 = image
+        .iter()
+        .zip(text)
+        .map(|(a, b)| f64::from(*a) * f64::from(*b))
+        .sum();
+    #[expect(clippy::cast_possible_truncation, reason = "features are f32")]
+    let cosine = sum as f32;
+    cosine
+}
+
+#[cfg(test)]
+mod tests;

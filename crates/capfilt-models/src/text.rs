@@ -1,0 +1,142 @@
+//! Text to tokens and back: BLIP's caption cleaning, `WordPiece`, and the tokens that frame a text.
+
+use std::path::Path;
+
+use capfilt_onnx::SpecialTokens;
+use tokenizers::Tokenizer;
+
+/// Words of a caption that [`clean_caption`] keeps.
+const MOST_WORDS: usize = 30;
+
+/// Tokens of a text that is judged, the first token and `[SEP]` counted.
+pub(crate) const MOST_TOKENS: usize = 35;
+
+/// BLIP's cleaned form of a caption: the form in which the filter judges a text.
+///
+/// Lower case; each of `. ! " ( ) * # : ; ~` becomes a space; runs of two or more white-space
+/// characters become one space; newlines at the end and then spaces at both ends go; the first 30
+/// words, split at single spaces, stay. Comma, `?`, `'`, `-` and `/` stay.
+pub fn clean_caption(text: &str) -> String {
+    let spaced: String = text
+        .to_lowercase()
+        .chars()
+        .map(|c| match c {
+            '.' | '!' | '"' | '(' | ')' | '*' | '#' | ':' | ';' | '~' => ' ',
+            other => other,
+        })
+        .collect();
+    let mut collapsed = String::with_capacity(spaced.len());
+    let mut rest = spaced.chars().peekable();
+    while let Some(c) = rest.next() {
+        if is_space(c) && rest.next_if(|&next| is_space(next)).is_some() {
+            while rest.next_if(|&next| is_space(next)).is_some() {}
+            collapsed.push(' ');
+        } else {
+            collapsed.push(c);
+        }
+    }
+    let stripped = collapsed.trim_end_matches('\n').trim_matches(' ');
+    match stripped.match_indices(' ').nth(MOST_WORDS - 1) {
+        Some((end, _)) => stripped[..end].to_owned(),
+        None => stripped.to_owned(),
+    }
+}
+
+/// White space as Python's regular expressions see it: Unicode's, and the four ASCII separators.
+fn is_space(c: char) -> bool {
+    c.is_whitespace() || ('\u{1c}'..='\u{1f}').contains(&c)
+}
+
+/// Why a tokenizer could not be used.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub(crate) struct TokenizerError(String);
+
+/// A package's tokenizer.
+pub(crate) struct Texts {
+    tokenizer: Tokenizer,
+    tokens: SpecialTokens,
+}
+
+impl Texts {
+    /// Reads `tokenizer.json`.
+    pub(crate) fn open(path: &Path, tokens: &SpecialTokens) -> Result<Self, TokenizerError> {
+        let bytes = fs_err::read(path).map_err(|error| TokenizerError(error.to_string()))?;
+        let mut tokenizer = Tokenizer::from_bytes(bytes).map_err(|error| {
+            TokenizerError(format!("`{}` is not a tokenizer: {error}", path.display()))
+        })?;
+        // Lengths and padding are ours, whatever the file asks for.
+        tokenizer.with_padding(None);
+        if let Err(error) = tokenizer.with_truncation(None) {
+            return Err(TokenizerError(error.to_string()));
+        }
+        Ok(Self {
+            tokenizer,
+            tokens: tokens.clone(),
+        })
+    }
+
+    /// Ids of the special tokens.
+    pub(crate) fn tokens(&self) -> &SpecialTokens {
+        &self.tokens
+    }
+
+    fn pieces(&self, text: &str) -> Result<Vec<u32>, TokenizerError> {
+        self.tokenizer
+            .encode_fast(text, false)
+            .map(|encoding| encoding.get_ids().to_vec())
+            .map_err(|error| TokenizerError(format!("a text could not be tokenized: {error}")))
+    }
+
+    /// `[DEC]` and the prompt's tokens.
+    pub(crate) fn prompt(&self, prompt: &str) -> Result<Vec<u32>, TokenizerError> {
+        let dec = self.tokens.dec.ok_or_else(|| {
+            TokenizerError("the tokenizer has no [DEC], with which captions start".to_owned())
+        })?;
+        let mut tokens = vec![dec];
+        tokens.extend(self.pieces(prompt)?);
+        Ok(tokens)
+    }
+
+    /// `[CLS]`, the cleaned text's tokens, `[SEP]`; at most [`MOST_TOKENS`].
+    pub(crate) fn judged(&self, text: &str) -> Result<Vec<u32>, TokenizerError> {
+        let mut tokens = vec![self.tokens.cls];
+        let pieces = self.pieces(&clean_caption(text))?;
+        tokens.extend(pieces.into_iter().take(MOST_TOKENS - 2));
+        tokens.push(self.tokens.sep);
+        Ok(tokens)
+    }
+
+    /// The text of a caption without its first `prompt` tokens and without special tokens.
+    pub(crate) fn caption(&self, tokens: &[u32], prompt: usize) -> Result<String, TokenizerError> {
+        let whole = self.decode(tokens)?;
+        // A first piece that continues the prompt's last word decodes rightly only beside it.
+        let start = self.decode(&tokens[..prompt.min(tokens.len())])?;
+        let new = match whole.strip_prefix(start.as_str()) {
+            Some(new) => new.to_owned(),
+            None => self.decode(&tokens[prompt.min(tokens.len())..])?,
+        };
+        Ok(new.trim().to_owned())
+    }
+
+    fn decode(&self, tokens: &[u32]) -> Result<String, TokenizerError> {
+        let special = &self.tokens;
+        // By id: a vocabulary without [DEC] and [ENC] would decode them as unknown words.
+        let is_special = |id: u32| {
+            [special.pad, special.cls, special.sep].contains(&id)
+                || special.dec == Some(id)
+                || special.enc == Some(id)
+        };
+        let words: Vec<u32> = tokens
+            .iter()
+            .copied()
+            .filter(|&id| !is_special(id))
+            .collect();
+        self.tokenizer
+            .decode(&words, true)
+            .map_err(|error| TokenizerError(format!("tokens could not be decoded: {error}")))
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -21,6 +21,10 @@ use crate::picture::Picture;
 /// profiles, metadata, one decoded row. Compressed ones can lie.
 const METADATA_BYTES: usize = 64 << 20;
 
+/// The longest side in pixels. Longer ones exist only in attacks: resizing
+/// takes memory in proportion to a side, many times that of its pixels.
+const MAX_SIDE: u32 = 1 << 20;
+
 /// What the header of a picture says.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Probe {
@@ -101,7 +105,7 @@ fn inspect(bytes: &[u8], options: &DecodeOptions) -> Result<(Format, Header), De
     if width == 0 || height == 0 {
         return Err(DecodeError::corrupt(
             format,
-            format_args!("size {width} x {height}"),
+            format!("size {width} x {height}"),
         ));
     }
     if u64::from(width) * u64::from(height) > options.max_pixels {
@@ -110,6 +114,11 @@ fn inspect(bytes: &[u8], options: &DecodeOptions) -> Result<(Format, Header), De
             height,
             limit: options.max_pixels,
         });
+    }
+    if width.max(height) > MAX_SIDE {
+        return Err(DecodeError::unsupported(format!(
+            "a picture of {width} x {height} pixels, with a side over {MAX_SIDE},"
+        )));
     }
     Ok((format, header))
 }

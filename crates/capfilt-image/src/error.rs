@@ -47,17 +47,15 @@ pub enum DecodeError {
 
 impl DecodeError {
     /// A [`DecodeError::Corrupt`] with `detail` in words.
-    pub(crate) fn corrupt(format: Format, detail: impl ToString) -> Self {
+    pub(crate) fn corrupt(format: Format, detail: impl Into<String>) -> Self {
         Self::Corrupt {
             format,
-            detail: detail.to_string(),
+            detail: detail.into(),
         }
     }
 
     /// A [`DecodeError::Unsupported`] naming `what`.
-    pub(crate) fn unsupported(what: impl ToString) -> Self {
-        Self::Unsupported {
-            what: what.to_string(),
-        }
+    pub(crate) fn unsupported(what: impl Into<String>) -> Self {
+        Self::Unsupported { what: what.into() }
     }
 }

@@ -153,6 +153,10 @@ fn weigh_avx2(source: &[u8], first: usize, shares: &Coefficients, target: &mut [
 /// Fills the rows of `target`, one for each output position of `shares`, with
 /// weighted sums of the rows of `source`, of which the first is input position
 /// `first`. Rows of both are equally long.
+#[expect(
+    clippy::inline_always,
+    reason = "it has to be compiled for the caller's instruction set"
+)]
 #[inline(always)]
 fn weigh(source: &[u8], first: usize, shares: &Coefficients, target: &mut [u8]) {
     let stride = target.len() / shares.len();
@@ -185,6 +189,10 @@ fn weigh(source: &[u8], first: usize, shares: &Coefficients, target: &mut [u8]) 
 }
 
 /// Adds weighted samples to their sums.
+#[expect(
+    clippy::inline_always,
+    reason = "it has to be compiled for the caller's instruction set"
+)]
 #[inline(always)]
 fn add(sums: &mut [i32; STRIP], samples: &[u8], weight: i32) {
     for (sum, &sample) in sums.iter_mut().zip(samples) {
@@ -193,13 +201,13 @@ fn add(sums: &mut [i32; STRIP], samples: &[u8], weight: i32) {
 }
 
 /// A sum of weighted samples, as 8 bits.
+#[expect(
+    clippy::inline_always,
+    reason = "it has to be compiled for the caller's instruction set"
+)]
 #[inline(always)]
 fn to_sample(sum: i32) -> u8 {
-    #[expect(
-        clippy::cast_possible_truncation,
-        clippy::cast_sign_loss,
-        reason = "clamped before"
-    )]
+    #[expect(clippy::cast_sign_loss, reason = "clamped to what 8 bits hold")]
     let sample = (sum >> PRECISION_BITS).clamp(0, 255) as u8;
     sample
 }

@@ -14,7 +14,7 @@ use crate::format::Format;
 pub(super) fn bmp_header(bytes: &[u8]) -> Result<Header, DecodeError> {
     let decoder =
         BmpDecoder::new(Cursor::new(bytes)).map_err(|error| explain(error, Format::Bmp))?;
-    header(decoder, Format::Bmp)
+    Ok(header(decoder, Format::Bmp))
 }
 
 pub(super) fn bmp_raster(bytes: &[u8]) -> Result<Raster, DecodeError> {
@@ -26,7 +26,7 @@ pub(super) fn bmp_raster(bytes: &[u8]) -> Result<Raster, DecodeError> {
 pub(super) fn tiff_header(bytes: &[u8]) -> Result<Header, DecodeError> {
     let decoder =
         TiffDecoder::new(Cursor::new(bytes)).map_err(|error| explain(error, Format::Tiff))?;
-    header(decoder, Format::Tiff)
+    Ok(header(decoder, Format::Tiff))
 }
 
 pub(super) fn tiff_raster(bytes: &[u8]) -> Result<Raster, DecodeError> {
@@ -35,18 +35,18 @@ pub(super) fn tiff_raster(bytes: &[u8]) -> Result<Raster, DecodeError> {
     raster(decoder, Format::Tiff)
 }
 
-fn header(mut decoder: impl ImageDecoder, format: Format) -> Result<Header, DecodeError> {
+fn header(mut decoder: impl ImageDecoder, format: Format) -> Header {
     let (width, height) = decoder.dimensions();
     // An unreadable orientation is no reason to lose the picture.
     let turn = match format {
         Format::Tiff => decoder.orientation().unwrap_or(Turn::NoTransforms),
         _ => Turn::NoTransforms,
     };
-    Ok(Header {
+    Header {
         width,
         height,
         turn,
-    })
+    }
 }
 
 fn raster(mut decoder: impl ImageDecoder, format: Format) -> Result<Raster, DecodeError> {
@@ -67,9 +67,7 @@ fn raster(mut decoder: impl ImageDecoder, format: Format) -> Result<Raster, Deco
         ColorType::Rgb16 => (Channels::Rgb, true),
         ColorType::Rgba16 => (Channels::Rgba, true),
         other => {
-            return Err(DecodeError::unsupported(format_args!(
-                "{format} of {other:?}"
-            )));
+            return Err(DecodeError::unsupported(format!("{format} of {other:?}")));
         }
     };
     let size = usize::try_from(size).map_err(|_| DecodeError::corrupt(format, "size overflows"))?;
@@ -88,7 +86,7 @@ fn raster(mut decoder: impl ImageDecoder, format: Format) -> Result<Raster, Deco
 fn explain(error: ImageError, format: Format) -> DecodeError {
     match error {
         ImageError::IoError(error) if is_end_of_bytes(&error) => DecodeError::Truncated,
-        ImageError::Unsupported(error) => DecodeError::unsupported(error),
-        error => DecodeError::corrupt(format, error),
+        ImageError::Unsupported(error) => DecodeError::unsupported(error.to_string()),
+        error => DecodeError::corrupt(format, error.to_string()),
     }
 }

@@ -116,6 +116,6 @@ fn explain(error: DecodingError) -> DecodeError {
     match error {
         DecodingError::UnexpectedEof => DecodeError::Truncated,
         DecodingError::Io(error) if is_end_of_bytes(&error) => DecodeError::Truncated,
-        error => DecodeError::corrupt(Format::Gif, error),
+        error => DecodeError::corrupt(Format::Gif, error.to_string()),
     }
 }

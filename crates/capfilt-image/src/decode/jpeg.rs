@@ -142,9 +142,7 @@ impl<'a> Segments<'a> {
                 .ok_or(DecodeError::Truncated)?;
             let end = at + usize::from(length);
             if length < 2 {
-                return Err(corrupt(format_args!(
-                    "segment {marker:#04x} of length {length}"
-                )));
+                return Err(corrupt(format!("segment {marker:#04x} of length {length}")));
             }
             let content = bytes.get(at + 2..end).ok_or(DecodeError::Truncated)?;
             match marker {
@@ -198,7 +196,7 @@ impl<'a> Segments<'a> {
             _ => return Err(DecodeError::unsupported("hierarchical JPEG")),
         }
         if precision != 8 {
-            return Err(DecodeError::unsupported(format_args!(
+            return Err(DecodeError::unsupported(format!(
                 "JPEG of {precision} bits"
             )));
         }
@@ -212,7 +210,7 @@ impl<'a> Segments<'a> {
                 None | Some(0) => Colours::Cmyk,
                 Some(_) => Colours::Ycck,
             }),
-            other => Err(DecodeError::unsupported(format_args!(
+            other => Err(DecodeError::unsupported(format!(
                 "JPEG of {} components",
                 other.len()
             ))),
@@ -328,13 +326,13 @@ fn end_of_image(data: &[u8]) -> Option<usize> {
 fn explain(error: DecodeErrors) -> DecodeError {
     match error {
         DecodeErrors::Unsupported(scheme) => {
-            DecodeError::unsupported(format_args!("JPEG with {scheme:?}"))
+            DecodeError::unsupported(format!("JPEG with {scheme:?}"))
         }
         // The end-of-image marker is there, so bytes are wrong, not missing.
-        error => corrupt(error),
+        error => corrupt(error.to_string()),
     }
 }
 
-fn corrupt(detail: impl ToString) -> DecodeError {
+fn corrupt(detail: impl Into<String>) -> DecodeError {
     DecodeError::corrupt(Format::Jpeg, detail)
 }

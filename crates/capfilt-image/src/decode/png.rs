@@ -62,6 +62,6 @@ fn open(bytes: &[u8]) -> Result<Reader<Cursor<&[u8]>>, DecodeError> {
 fn explain(error: DecodingError) -> DecodeError {
     match error {
         DecodingError::IoError(error) if is_end_of_bytes(&error) => DecodeError::Truncated,
-        error => DecodeError::corrupt(Format::Png, error),
+        error => DecodeError::corrupt(Format::Png, error.to_string()),
     }
 }

@@ -1,5 +1,6 @@
 use std::path::PathBuf;
 
+use proptest::prelude::*;
 use serde::Deserialize;
 
 use super::*;
@@ -39,11 +40,11 @@ fn golden_folder() -> PathBuf {
 }
 
 fn golden() -> Golden {
-    serde_json::from_slice(&std::fs::read(golden_folder().join("image.json")).unwrap()).unwrap()
+    serde_json::from_slice(&fs_err::read(golden_folder().join("image.json")).unwrap()).unwrap()
 }
 
 fn file(name: &str) -> Vec<u8> {
-    std::fs::read(golden_folder().join("images").join(name)).unwrap()
+    fs_err::read(golden_folder().join("images").join(name)).unwrap()
 }
 
 fn decode_default(bytes: &[u8]) -> Result<Picture, DecodeError> {
@@ -66,7 +67,7 @@ fn largest_difference(picture: &Picture, view: &View, values: &[u8], name: &str)
 #[test]
 fn every_kind_of_picture_is_what_pillow_sees() {
     let golden = golden();
-    let values = std::fs::read(golden_folder().join("image.rgb")).unwrap();
+    let values = fs_err::read(golden_folder().join("image.rgb")).unwrap();
     assert_eq!(golden.pillow, "12.3.0");
     assert!(
         golden.cases.len() >= 55,
@@ -133,4 +134,280 @@ fn every_prefix_of_a_picture_is_truncated_or_the_whole_picture() {
         wrong.len(),
         wrong[..wrong.len().min(60)].join("\n")
     );
+}
+
+/// A file with some bytes replaced.
+fn patched(name: &str, at: usize, bytes: &[u8]) -> Vec<u8> {
+    let mut file = file(name);
+    file[at..at + bytes.len()].copy_from_slice(bytes);
+    file
+}
+
+/// Where a byte sequence begins.
+fn position(bytes: &[u8], wanted: &[u8]) -> usize {
+    bytes
+        .windows(wanted.len())
+        .position(|window| window == wanted)
+        .unwrap()
+}
+
+/// For every format a file whose header declares `side` x `side` pixels.
+fn bombs(side: u16) -> Vec<Vec<u8>> {
+    let (big, little) = (u32::from(side).to_be_bytes(), u32::from(side).to_le_bytes());
+    let jpeg_at = position(&file("rgb-444.jpg"), b"\xff\xc0") + 5;
+    let jpeg = [side.to_be_bytes(), side.to_be_bytes()].concat();
+    let gif = [side.to_le_bytes(), side.to_le_bytes()].concat();
+    let vp8x = position(&file("orientation-8.webp"), b"VP8X") + 12;
+    let webp = (u32::from(side) - 1).to_le_bytes();
+    let mut tiff = file("rgb.tif");
+    for tag in [256_u16, 257, 278] {
+        let at = position(&tiff, &[tag.to_le_bytes(), [4, 0]].concat());
+        tiff[at + 8..at + 12].copy_from_slice(&little);
+    }
+    let png = png_of_size(big, big);
+    vec![
+        patched("rgb-444.jpg", jpeg_at, &jpeg),
+        png,
+        patched(
+            "offset-frame.gif",
+            position(&file("offset-frame.gif"), b",") + 5,
+            &gif,
+        ),
+        patched(
+            "orientation-8.webp",
+            vp8x,
+            &[&webp[..3], &webp[..3]].concat(),
+        ),
+        patched("rgb.bmp", 18, &[little, little].concat()),
+        tiff,
+    ]
+}
+
+/// A PNG that declares another size, as big-endian numbers of pixels.
+fn png_of_size(width: [u8; 4], height: [u8; 4]) -> Vec<u8> {
+    let mut png = patched("rgb.png", 16, &[width, height].concat());
+    let crc = crc32(&png[12..29]).to_be_bytes();
+    png[29..33].copy_from_slice(&crc);
+    png
+}
+
+/// The checksum of PNG chunks.
+fn crc32(bytes: &[u8]) -> u32 {
+    !bytes.iter().fold(u32::MAX, |crc, &byte| {
+        (0..8).fold(crc ^ u32::from(byte), |crc, _| {
+            (crc >> 1) ^ (0xedb8_8320 * (crc & 1))
+        })
+    })
+}
+
+#[test]
+fn a_declared_size_over_the_limit_is_refused_by_probe_and_decode() {
+    // A large GIF canvas around a small frame is a lie only for its size.
+    let mut bombs = bombs(50_000);
+    let side = 50_000_u16.to_le_bytes();
+    bombs.push(patched("plain.gif", 6, &[side, side].concat()));
+    for bomb in bombs {
+        for result in [
+            probe(&bomb, &DecodeOptions::default()).map(drop),
+            decode_default(&bomb).map(drop),
+        ] {
+            let format = sniff(&bomb);
+            let Err(DecodeError::TooManyPixels {
+                width,
+                height,
+                limit,
+            }) = result
+            else {
+                panic!("{format:?}: {result:?}");
+            };
+            assert!(
+                width >= 50_000 && height >= 50_000,
+                "{format:?} {width} {height}"
+            );
+            assert_eq!(limit, 64_000_000);
+        }
+    }
+}
+
+#[test]
+fn a_declared_size_that_the_bytes_cannot_fill_is_an_error() {
+    for bomb in bombs(7_000) {
+        let result = decode_default(&bomb);
+        assert!(
+            matches!(
+                result,
+                Err(DecodeError::Truncated | DecodeError::Corrupt { .. })
+            ),
+            "{:?}: {result:?}",
+            sniff(&bomb)
+        );
+    }
+}
+
+#[test]
+fn a_side_that_only_an_attack_has_is_refused() {
+    let png = png_of_size(2_000_000_u32.to_be_bytes(), 1_u32.to_be_bytes());
+    let result = probe(&png, &DecodeOptions::default());
+    assert!(
+        matches!(result, Err(DecodeError::Unsupported { .. })),
+        "{result:?}"
+    );
+}
+
+#[test]
+fn a_picture_of_exactly_the_limit_is_decoded() {
+    let bytes = file("rgb.png");
+    let options = DecodeOptions {
+        max_pixels: 40 * 24,
+        ..DecodeOptions::default()
+    };
+    assert!(decode(&bytes, &options).is_ok());
+    let options = DecodeOptions {
+        max_pixels: 40 * 24 - 1,
+        ..options
+    };
+    assert_eq!(
+        decode(&bytes, &options),
+        Err(DecodeError::TooManyPixels {
+            width: 40,
+            height: 24,
+            limit: 40 * 24 - 1
+        })
+    );
+}
+
+#[test]
+fn a_jpeg_that_was_cut_and_closed_again_is_corrupt() {
+    for name in [
+        "rgb-444.jpg",
+        "rgb-420.jpg",
+        "grey.jpg",
+        "restart.jpg",
+        "cmyk.jpg",
+    ] {
+        let whole = file(name);
+        let scan = position(&whole, b"\xff\xda");
+        for share in 1..10 {
+            let cut = scan + 14 + (whole.len() - 30 - scan) * share / 10;
+            let mut closed = whole[..cut].to_vec();
+            while closed.last() == Some(&0xff) {
+                closed.pop();
+            }
+            closed.extend_from_slice(b"\xff\xd9");
+            let result = decode_default(&closed);
+            assert!(
+                matches!(result, Err(DecodeError::Corrupt { .. })),
+                "{name} {cut}: {result:?}"
+            );
+        }
+    }
+}
+
+#[test]
+fn bytes_that_are_no_picture_are_told_from_broken_pictures() {
+    assert_eq!(decode_default(b""), Err(DecodeError::Empty));
+    for text in [
+        &b"<!DOCTYPE html><html>"[..],
+        b"{}",
+        b"BMW is a car maker",
+        b"\0\0\0\0",
+        b"GIF",
+    ] {
+        assert_eq!(
+            decode_default(text),
+            Err(DecodeError::NotAnImage),
+            "{text:?}"
+        );
+    }
+    let unsupported = [
+        (&b"\0\0\0\x20ftypavif\0\0\0\0"[..], "AVIF"),
+        (b"\0\0\0\x18ftypheic", "HEIF"),
+        (b"\n <svg xmlns='http://www.w3.org/2000/svg'/>", "SVG"),
+        (b"<?xml version='1.0'?>\n<svg/>", "SVG"),
+        (b"\0\0\0\x0cJXL \r\n", "JPEG XL"),
+    ];
+    for (bytes, name) in unsupported {
+        let error = decode_default(bytes).unwrap_err();
+        assert_eq!(
+            error,
+            DecodeError::Unsupported {
+                what: name.to_owned()
+            }
+        );
+    }
+}
+
+#[test]
+fn jpeg_processes_that_are_not_decoded_are_named() {
+    let at = position(&file("rgb-444.jpg"), b"\xff\xc0") + 1;
+    for (process, what) in [
+        (0xc3, "lossless JPEG"),
+        (0xc9, "JPEG with arithmetic coding"),
+    ] {
+        let error = decode_default(&patched("rgb-444.jpg", at, &[process])).unwrap_err();
+        assert_eq!(
+            error,
+            DecodeError::Unsupported {
+                what: what.to_owned()
+            }
+        );
+    }
+    let error = decode_default(&patched("rgb-444.jpg", at + 3, &[12])).unwrap_err();
+    assert_eq!(
+        error,
+        DecodeError::Unsupported {
+            what: "JPEG of 12 bits".to_owned()
+        }
+    );
+}
+
+#[test]
+fn an_empty_side_is_corrupt() {
+    let at = position(&file("rgb-444.jpg"), b"\xff\xc0") + 5;
+    let result = decode_default(&patched("rgb-444.jpg", at, &[0, 0]));
+    assert!(
+        matches!(result, Err(DecodeError::Corrupt { .. })),
+        "{result:?}"
+    );
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(2_000))]
+
+    #[test]
+    fn mutated_bytes_give_a_picture_or_an_error(
+        file_index: prop::sample::Index,
+        changes in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..6),
+        cut in prop::option::of(any::<prop::sample::Index>()),
+    ) {
+        let cases = golden().cases;
+        let mut bytes = file(&file_index.get(&cases).file);
+        for (at, value) in changes {
+            let at = at.index(bytes.len());
+            bytes[at] = value;
+        }
+        if let Some(cut) = cut {
+            bytes.truncate(cut.index(bytes.len()));
+        }
+        let options = DecodeOptions { max_pixels: 1_000_000, ..DecodeOptions::default() };
+        if let Ok(picture) = decode(&bytes, &options) {
+            let probed = probe(&bytes, &options).unwrap();
+            prop_assert_eq!([probed.width, probed.height], [picture.width(), picture.height()]);
+        }
+    }
+
+    #[test]
+    fn any_bytes_after_a_signature_give_a_picture_or_an_error(
+        signature: prop::sample::Index,
+        bytes in prop::collection::vec(any::<u8>(), 0..200),
+    ) {
+        let signatures: [&[u8]; 6] = [
+            b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR", b"GIF89a", b"RIFF\0\0\0\x01WEBPVP8 ",
+            b"II*\0\x08\0\0\0", b"BM\0\0\0\0\0\0\0\0\x36\0\0\0\x28\0\0\0",
+        ];
+        let mut file = signature.get(&signatures).to_vec();
+        file.extend(bytes);
+        let options = DecodeOptions { max_pixels: 1_000_000, ..DecodeOptions::default() };
+        prop_assert_eq!(decode(&file, &options).is_ok(), decode(&file, &options).is_ok());
+    }
 }

@@ -58,7 +58,7 @@ fn explain(error: DecodingError, bytes: &[u8]) -> DecodeError {
         DecodingError::IoError(error) if is_end_of_bytes(&error) => DecodeError::Truncated,
         // A cut bit stream fails in many ways; the container knows its size.
         _ if is_cut(bytes) => DecodeError::Truncated,
-        error => DecodeError::corrupt(Format::WebP, error),
+        error => DecodeError::corrupt(Format::WebP, error.to_string()),
     }
 }
 

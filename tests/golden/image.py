@@ -109,6 +109,20 @@ def ycck():
     return plain[: at + 11] + b"\x02" + plain[at + 12 :]
 
 
+def scan_by_scan(picture):
+    """A baseline JPEG with one scan for each component, from three grey ones."""
+    bands = [encoded(band, "JPEG", quality=90) for band in picture.convert("YCbCr").split()]
+    start, scan = bands[0].index(b"\xff\xc0"), bands[0].index(b"\xff\xda")
+    width, height = picture.size
+    frame = struct.pack(">BBHBHHB", 0xFF, 0xC0, 17, 8, height, width, 3)
+    frame += b"".join(bytes([name, 0x11, 0]) for name in (1, 2, 3))
+    joined = bands[0][:start] + frame + bands[0][start + 13 : scan]
+    for name, band in zip((1, 2, 3), bands):
+        data = band[band.index(b"\xff\xda") + 10 : -2]
+        joined += b"\xff\xda\0\x08\x01" + bytes([name, 0, 0, 63, 0]) + data
+    return joined + b"\xff\xd9"
+
+
 def files():
     picture = photograph(40, 24)
     transparent = picture.copy()
@@ -131,6 +145,7 @@ def files():
     yield "cmyk.jpg", encoded(picture.convert("CMYK"), "JPEG", quality=92), 3
     yield "ycck.jpg", ycck(), 4
     yield "restart.jpg", encoded(picture, "JPEG", quality=90, subsampling=0, restart_marker_blocks=3), 3
+    yield "scan-by-scan.jpg", scan_by_scan(picture), 3
     plain = encoded(picture, "JPEG", quality=90, subsampling=0)
     yield "junk-between-segments.jpg", plain[:2] + b"\xff\xfe\0\x04ab" + b"\0" * 9 + plain[2:], 3
     yield "bad-app-segments.jpg", plain[:2] + b"\xff\xee\0\x0eAdobe\0\x64\0\0\0\0\x09" + b"\xff\xe2\0\x02" + plain[2:], 3

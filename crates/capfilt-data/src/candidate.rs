@@ -150,25 +150,26 @@ fn list_column(
 
 /// The `candidates` column: one list a row.
 pub fn candidates_array<R: AsRef<[Candidate]>>(rows: &[R]) -> Result<ListArray, ArrowError> {
-    let all = || rows.iter().flat_map(|row| row.as_ref());
-    let scores = || all().flat_map(|candidate| &candidate.scores);
+    // Arrow takes values only from iterators that know their length.
+    let all: Vec<&Candidate> = rows.iter().flat_map(|row| row.as_ref()).collect();
+    let scores: Vec<&Score> = all.iter().flat_map(|candidate| &candidate.scores).collect();
     let scores = list_column(
-        all().map(|candidate| candidate.scores.len()),
+        all.iter().map(|candidate| candidate.scores.len()),
         score_fields(),
         vec![
-            Arc::new(StringArray::from_iter_values(scores().map(|score| &score.by))),
-            Arc::new(StringArray::from_iter_values(scores().map(|score| score.kind.as_str()))),
-            Arc::new(Float32Array::from_iter_values(scores().map(|score| score.value))),
+            Arc::new(StringArray::from_iter_values(scores.iter().map(|score| &score.by))),
+            Arc::new(StringArray::from_iter_values(scores.iter().map(|score| score.kind.as_str()))),
+            Arc::new(Float32Array::from_iter_values(scores.iter().map(|score| score.value))),
         ],
     )?;
     list_column(
         rows.iter().map(|row| row.as_ref().len()),
         candidate_fields(),
         vec![
-            Arc::new(StringArray::from_iter_values(all().map(|candidate| &candidate.text))),
-            Arc::new(StringArray::from_iter_values(all().map(|one| one.source.as_str()))),
-            Arc::new(all().map(|candidate| candidate.by.as_deref()).collect::<StringArray>()),
-            Arc::new(all().map(|candidate| candidate.log_prob).collect::<Float32Array>()),
+            Arc::new(StringArray::from_iter_values(all.iter().map(|candidate| &candidate.text))),
+            Arc::new(StringArray::from_iter_values(all.iter().map(|one| one.source.as_str()))),
+            Arc::new(all.iter().map(|candidate| candidate.by.as_deref()).collect::<StringArray>()),
+            Arc::new(all.iter().map(|candidate| candidate.log_prob).collect::<Float32Array>()),
             Arc::new(scores),
         ],
     )
@@ -176,15 +177,15 @@ pub fn candidates_array<R: AsRef<[Candidate]>>(rows: &[R]) -> Result<ListArray, 
 
 /// The `captions` column: one list a row.
 pub fn captions_array<R: AsRef<[Caption]>>(rows: &[R]) -> Result<ListArray, ArrowError> {
-    let all = || rows.iter().flat_map(|row| row.as_ref());
+    let all: Vec<&Caption> = rows.iter().flat_map(|row| row.as_ref()).collect();
     list_column(
         rows.iter().map(|row| row.as_ref().len()),
         caption_fields(),
         vec![
-            Arc::new(StringArray::from_iter_values(all().map(|caption| &caption.text))),
-            Arc::new(StringArray::from_iter_values(all().map(|one| one.source.as_str()))),
-            Arc::new(all().map(|caption| caption.by.as_deref()).collect::<StringArray>()),
-            Arc::new(all().map(|caption| caption.score).collect::<Float32Array>()),
+            Arc::new(StringArray::from_iter_values(all.iter().map(|caption| &caption.text))),
+            Arc::new(StringArray::from_iter_values(all.iter().map(|one| one.source.as_str()))),
+            Arc::new(all.iter().map(|caption| caption.by.as_deref()).collect::<StringArray>()),
+            Arc::new(all.iter().map(|caption| caption.score).collect::<Float32Array>()),
         ],
     )
 }

@@ -1,3 +1,42 @@
-//! CapFilt for your own pictures.
+//! CapFilt for your own pictures: the `capfilt` program.
+//!
+//! This crate is thin on purpose. It reads the command line ([`cli`]), starts
+//! logging ([`session`]), hands over to a library crate ([`commands`]), draws
+//! progress ([`progress`]), listens for Ctrl-C ([`signals`]) and renders what
+//! failed ([`failure`]). Data goes to stdout ([`output`]), everything for
+//! people to stderr. The two things that live here whole are the demo
+//! ([`demo`]) and the page ([`report`]).
 
-fn main() {}
+mod cli;
+mod commands;
+mod decoding;
+mod demo;
+mod exit;
+mod failure;
+mod logging;
+mod output;
+mod progress;
+mod report;
+mod schema;
+mod session;
+mod signals;
+
+use std::process;
+
+use clap::Parser;
+
+use crate::cli::Cli;
+use crate::session::Session;
+
+fn main() -> process::ExitCode {
+    let Cli { global, command } = Cli::parse();
+    let session = Session::start(&global);
+    let code = match commands::execute(command, &session) {
+        Ok(code) => code,
+        Err(failure) => {
+            failure::show(&failure, &session);
+            failure.exit_code()
+        }
+    };
+    code.into()
+}

@@ -1,0 +1,383 @@
+//! The command line as it is typed.
+
+use std::path::PathBuf;
+
+use capfilt_models::{Device, SessionOptions};
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use crate::decoding::DecodingArgs;
+use crate::exit;
+use crate::logging::LogFormat;
+use crate::session::Session;
+
+/// CapFilt for your own pictures: caption them, filter the captions, write a clean dataset.
+///
+/// Text for people goes to stderr, data to stdout.
+#[derive(Debug, Parser)]
+#[command(
+    name = "capfilt",
+    version,
+    after_help = concat_help("Example:\n  capfilt run pipelines/capfilt.toml --output out/"),
+    arg_required_else_help = true,
+    disable_help_subcommand = true
+)]
+pub(crate) struct Cli {
+    /// Settings of every command.
+    #[command(flatten)]
+    pub(crate) global: Global,
+    /// What to do.
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// Settings that every command takes.
+#[derive(Args, Debug)]
+pub(crate) struct Global {
+    /// How log lines and progress are written to stderr
+    #[arg(long, global = true, value_enum, default_value_t = LogFormat::Text, value_name = "FORMAT")]
+    pub(crate) log_format: LogFormat,
+    /// Say more (twice: much more); the variable `RUST_LOG` says it in detail
+    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    pub(crate) verbose: u8,
+    /// Say nothing but errors
+    #[arg(short, long, global = true, conflicts_with = "verbose")]
+    pub(crate) quiet: bool,
+}
+
+/// One command.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    Demo(Demo),
+    Run(Run),
+    Check(Check),
+    Decide(Decide),
+    Report(Report),
+    Caption(Caption),
+    Score(Score),
+    /// Make and look at model packages
+    #[command(
+        subcommand,
+        after_help = "Example:\n  capfilt model show models/captioner"
+    )]
+    Model(Model),
+    /// Get and look at ONNX Runtime
+    #[command(subcommand, after_help = "Example:\n  capfilt runtime install")]
+    Runtime(Runtime),
+    Schema(Schema),
+}
+
+/// Run the whole thing on pictures that the repository carries
+///
+/// Serves about 300 clip-art pictures over HTTP on this machine, runs
+/// `pipelines/demo.toml` on them with the models of the repository, and says
+/// what was kept, replaced and removed, and why.
+#[derive(Args, Debug)]
+#[command(after_help = "Example:\n  capfilt demo --output out/demo")]
+pub(crate) struct Demo {
+    /// Folder for the dataset and the page
+    #[arg(long, value_name = "DIR")]
+    pub(crate) output: Option<PathBuf>,
+}
+
+/// Run a pipeline; run it again to resume
+///
+/// A finished run says so and does nothing. Ctrl-C stops within two seconds
+/// and keeps what is finished; a second Ctrl-C stops at once.
+#[derive(Args, Debug)]
+#[command(after_help = concat_help(
+    "Example:
+  capfilt run pipelines/capfilt.toml --input 'shards/*.parquet' --output out/ --set keep.threshold=0.6"
+))]
+pub(crate) struct Run {
+    #[command(flatten)]
+    pub(crate) pipeline: PipelineArgs,
+}
+
+/// Validate a pipeline without running it, and print its plan
+///
+/// Checks the file, the columns of the input, the model packages and the
+/// output folder, and says what of an existing output would be redone.
+#[derive(Args, Debug)]
+#[command(after_help = "Example:\n  capfilt check pipelines/capfilt.toml")]
+pub(crate) struct Check {
+    #[command(flatten)]
+    pub(crate) pipeline: PipelineArgs,
+}
+
+/// A pipeline file and what the command line changes in it.
+#[derive(Args, Debug)]
+pub(crate) struct PipelineArgs {
+    /// The pipeline file
+    #[arg(value_name = "PIPELINE.toml")]
+    pub(crate) pipeline: PathBuf,
+    /// Read these shards instead of `[source] shards` (may be given more than once)
+    #[arg(long, value_name = "GLOB", num_args = 1..)]
+    pub(crate) input: Vec<String>,
+    /// Write into this folder instead of `[sink] output`
+    #[arg(long, value_name = "DIR")]
+    pub(crate) output: Option<PathBuf>,
+    /// Set one value of the pipeline file (may be given more than once)
+    #[arg(long, value_name = "KEY.PATH=VALUE")]
+    pub(crate) set: Vec<String>,
+}
+
+/// Take the keep decisions again from the stored scores
+///
+/// Runs no model and fetches nothing.
+#[derive(Args, Debug)]
+#[command(after_help = "Example:\n  capfilt decide out/ --threshold 0.6 --dry-run")]
+pub(crate) struct Decide {
+    /// The output folder of a run
+    #[arg(value_name = "OUTPUT")]
+    pub(crate) output: PathBuf,
+    /// Keep a caption when its score is above this
+    #[arg(long, value_name = "X")]
+    pub(crate) threshold: Option<f64>,
+    /// Set one value of `[keep]` (may be given more than once)
+    #[arg(long, value_name = "KEY.PATH=VALUE")]
+    pub(crate) set: Vec<String>,
+    /// Only say what would change
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+}
+
+/// Write `report.html` into an output folder
+///
+/// One page that works from disk: counts per reason, score histograms, and
+/// pictures with both texts, scores and decisions.
+#[derive(Args, Debug)]
+#[command(after_help = "Example:\n  capfilt report out/")]
+pub(crate) struct Report {
+    /// The output folder of a run
+    #[arg(value_name = "OUTPUT")]
+    pub(crate) output: PathBuf,
+}
+
+/// Caption pictures: one JSON line each
+///
+/// A picture that cannot be read gives an error line on stderr; the others go
+/// on, and the exit code is 1. The result for a picture does not depend on the
+/// others; random draws depend on the seed and the picture's name as given.
+#[derive(Args, Debug)]
+#[command(after_help = "Examples:
+  capfilt caption --model models/captioner photo.jpg
+  capfilt caption --model models/captioner --decoding nucleus:0.9 --seed 7 *.jpg")]
+pub(crate) struct Caption {
+    /// Folder of a model package that captions
+    #[arg(long, value_name = "PACKAGE")]
+    pub(crate) model: PathBuf,
+    #[command(flatten)]
+    pub(crate) decoding: DecodingArgs,
+    /// Text that every caption starts from; empty: the decoder token alone [default: the package's]
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) prompt: Option<String>,
+    /// Seed of the random draws (only `nucleus:P` draws)
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub(crate) seed: u64,
+    #[command(flatten)]
+    pub(crate) compute: Compute,
+    /// The pictures
+    #[arg(required = true, value_name = "IMAGE")]
+    pub(crate) images: Vec<PathBuf>,
+}
+
+/// Score texts against pictures: one JSON line per picture and text
+///
+/// `match` is the probability that picture and text belong together, null for
+/// a package without a matching head; `similarity` is the cosine of their
+/// embeddings. Texts are judged in BLIP's cleaned form.
+#[derive(Args, Debug)]
+#[command(
+    after_help = "Example:\n  capfilt score --model models/filter --text 'a red car' --text 'a cat' photo.jpg"
+)]
+pub(crate) struct Score {
+    /// Folder of a model package that scores
+    #[arg(long, value_name = "PACKAGE")]
+    pub(crate) model: PathBuf,
+    /// The first token of a text: [ENC] as in the original code, [CLS] as in Hugging Face's
+    #[arg(long, value_enum, value_name = "TOKEN", default_value_t = FirstToken::Enc)]
+    pub(crate) first_token: FirstToken,
+    /// A text to score (may be given more than once)
+    #[arg(long, required = true, value_name = "TEXT")]
+    pub(crate) text: Vec<String>,
+    #[command(flatten)]
+    pub(crate) compute: Compute,
+    /// The pictures
+    #[arg(required = true, value_name = "IMAGE")]
+    pub(crate) images: Vec<PathBuf>,
+}
+
+/// Where and how a model computes.
+#[derive(Args, Debug)]
+pub(crate) struct Compute {
+    /// Where to compute: `auto`, `cpu` or `cuda:N`
+    #[arg(long, value_name = "DEVICE", default_value = "auto")]
+    pub(crate) device: Device,
+    /// Pictures per forward pass
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    pub(crate) batch: Option<u16>,
+}
+
+impl Compute {
+    /// How models are opened.
+    pub(crate) fn sessions(&self, session: &Session) -> SessionOptions {
+        SessionOptions {
+            device: self.device,
+            threads: None,
+            runtime: None,
+            stop: session.stop().clone(),
+        }
+    }
+
+    /// Pictures per forward pass, unless the default.
+    pub(crate) fn batch(&self) -> Option<usize> {
+        self.batch.map(usize::from)
+    }
+}
+
+/// The first token of a scored text.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(crate) enum FirstToken {
+    /// [ENC].
+    Enc,
+    /// [CLS].
+    Cls,
+}
+
+/// Commands about model packages.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Model {
+    Import(ModelImport),
+    Show(ModelShow),
+}
+
+/// Make a model package from a checkpoint
+///
+/// Reads a Hugging Face folder (safetensors, sharded too, or
+/// `pytorch_model.bin`) or an original BLIP `.pth` file. Nothing in a
+/// checkpoint is executed.
+#[derive(Args, Debug)]
+#[command(after_help = "Examples:
+  capfilt model import blip-image-captioning-base/ --output models/captioner --precision fp16
+  capfilt model import model_base_retrieval_coco.pth --output models/filter --task filter")]
+pub(crate) struct ModelImport {
+    /// Hugging Face folder or `.pth` file
+    #[arg(value_name = "CHECKPOINT")]
+    pub(crate) checkpoint: PathBuf,
+    /// Folder for the package
+    #[arg(long, value_name = "PACKAGE")]
+    pub(crate) output: PathBuf,
+    /// What the package is for; needed only when the checkpoint can do both
+    #[arg(long, value_enum)]
+    pub(crate) task: Option<Task>,
+    /// `tokenizer.json` or `vocab.txt` [default: the folder's; for `.pth` bert-base-uncased with [DEC] and [ENC]]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) tokenizer: Option<PathBuf>,
+    /// Text that every caption starts from [default: none for folders, `a picture of ` for `.pth`]
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) prompt: Option<String>,
+    /// Side of the square picture in pixels [default: the checkpoint's]
+    #[arg(long, value_name = "N")]
+    pub(crate) image_size: Option<u32>,
+    /// How weights are stored
+    #[arg(long, value_enum, default_value_t = Precision::Fp32)]
+    pub(crate) precision: Precision,
+}
+
+/// What a package is for.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(crate) enum Task {
+    /// Writes captions.
+    Captioner,
+    /// Scores texts.
+    Filter,
+}
+
+/// How a package's weights are stored.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(crate) enum Precision {
+    /// 32-bit floats.
+    Fp32,
+    /// Stored as 16-bit floats, computed as 32-bit floats on a CPU.
+    Fp16,
+    /// 8-bit integers with one scale per output channel and per row of activations.
+    Int8,
+}
+
+/// Say what is inside a model package, with digests verified
+#[derive(Args, Debug)]
+#[command(after_help = "Example:\n  capfilt model show models/captioner")]
+pub(crate) struct ModelShow {
+    /// Folder of the package
+    #[arg(value_name = "PACKAGE")]
+    pub(crate) package: PathBuf,
+}
+
+/// Commands about ONNX Runtime.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Runtime {
+    Install(RuntimeInstall),
+    /// Say which library is used, its version and its providers
+    #[command(after_help = "Example:\n  capfilt runtime show")]
+    Show,
+}
+
+/// Get ONNX Runtime through pip (or uv) into the user's cache
+///
+/// A pinned version, checked by SHA-256.
+#[derive(Args, Debug)]
+#[command(after_help = "Examples:\n  capfilt runtime install\n  capfilt runtime install --cuda")]
+pub(crate) struct RuntimeInstall {
+    /// The build for NVIDIA GPUs
+    #[arg(long)]
+    pub(crate) cuda: bool,
+}
+
+/// Print a JSON Schema, or compare with `schemas/`
+///
+/// Without a name: list the names, or with `--check` compare all of them.
+#[derive(Args, Debug)]
+#[command(after_help = "Examples:
+  capfilt schema pipeline > schemas/pipeline.json
+  capfilt schema --check")]
+pub(crate) struct Schema {
+    /// Which schema
+    #[arg(value_enum)]
+    pub(crate) name: Option<crate::schema::Name>,
+    /// Compare with the file in `schemas/` instead of printing
+    #[arg(long)]
+    pub(crate) check: bool,
+}
+
+/// An example followed by the exit codes.
+fn concat_help(example: &str) -> String {
+    format!("{example}\n\n{}", exit::HELP)
+}
+
+impl From<FirstToken> for capfilt_models::FirstToken {
+    fn from(typed: FirstToken) -> Self {
+        match typed {
+            FirstToken::Enc => Self::Enc,
+            FirstToken::Cls => Self::Cls,
+        }
+    }
+}
+
+impl From<Task> for capfilt_onnx::Task {
+    fn from(typed: Task) -> Self {
+        match typed {
+            Task::Captioner => Self::Captioner,
+            Task::Filter => Self::Filter,
+        }
+    }
+}
+
+impl From<Precision> for capfilt_onnx::Precision {
+    fn from(typed: Precision) -> Self {
+        match typed {
+            Precision::Fp32 => Self::Fp32,
+            Precision::Fp16 => Self::Fp16,
+            Precision::Int8 => Self::Int8,
+        }
+    }
+}

@@ -1,0 +1,13 @@
+//! `capfilt report`.
+
+use crate::cli;
+use crate::exit::ExitCode;
+use crate::failure::Failure;
+use crate::session::Session;
+
+/// Writes the page of an output folder.
+pub(crate) fn report(args: &cli::Report, session: &Session) -> Result<ExitCode, Failure> {
+    let page = crate::report::write(&args.output)?;
+    session.say(format_args!("wrote `{}`", page.display()));
+    Ok(ExitCode::Done)
+}

@@ -1,0 +1,243 @@
+//! Stopping: Ctrl-C, SIGTERM, a full disk. Nothing half-written, and the next run finishes.
+
+#![cfg(unix)]
+
+use std::io::{BufRead, BufReader, Read};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use crate::program::{Ran, command, models_can_run};
+use crate::shards::Row;
+use crate::work::{WITHOUT_MODELS, Work};
+
+/// Starts `capfilt run` in the background.
+fn start(work: &Work) -> Child {
+    command()
+        .args(["run", work.pipeline().to_str().unwrap()])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap()
+}
+
+/// Sends a signal by name.
+fn signal(child: &Child, name: &str) {
+    let sent = Command::new("kill")
+        .args([format!("-{name}"), child.id().to_string()])
+        .status();
+    assert!(sent.expect("`kill` exists").success());
+}
+
+/// Waits until `done`, for a minute at most.
+fn wait_until(what: &str, mut done: impl FnMut() -> bool) {
+    let started = Instant::now();
+    while !done() {
+        assert!(
+            started.elapsed() < Duration::from_secs(60),
+            "waited in vain for {what}"
+        );
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+/// Sends the signal, and gives what was told and how long it took to end.
+fn stopped(mut child: Child, name: &str) -> (Ran, Duration) {
+    let sent = Instant::now();
+    signal(&child, name);
+    let status = child.wait().unwrap();
+    let took = sent.elapsed();
+    let mut stderr = String::new();
+    child
+        .stderr
+        .take()
+        .unwrap()
+        .read_to_string(&mut stderr)
+        .unwrap();
+    (
+        Ran {
+            code: status.code(),
+            stdout: String::new(),
+            stderr,
+        },
+        took,
+    )
+}
+
+/// Many pieces of slow work: each picture is scaled down by a model.
+fn many_pieces() -> Work {
+    let work = Work::with_source(
+        "columns = { image = \"image\", text = \"text\" }\nrows-per-piece = 8",
+        &Work::model_stages(),
+    );
+    let rows: Vec<Row> = (0..=255)
+        .map(|seed| Row::good(seed, "a red square"))
+        .collect();
+    work.shard("a", &rows);
+    work
+}
+
+#[test]
+fn a_signal_stops_within_two_seconds_and_the_next_run_finishes() {
+    if !models_can_run() {
+        return;
+    }
+    let whole = many_pieces();
+    whole.run().expect_code(0);
+    for name in ["INT", "TERM"] {
+        let work = many_pieces();
+        let child = start(&work);
+        wait_until("the first piece", || {
+            work.output().join("scored/a/0.parquet").exists()
+        });
+        let (ran, took) = stopped(child, name);
+        assert!(took < Duration::from_secs(2), "{name}: {took:?}");
+        assert_eq!(ran.code, Some(1), "{}", ran.stderr);
+        assert!(
+            ran.stderr.contains("again"),
+            "it is not told how to go on:\n{}",
+            ran.stderr
+        );
+        let kept = crate::shards::files(&work.output().join("scored")).len();
+        assert!((1..32).contains(&kept), "{kept} pieces were finished");
+        for kind in ["scored", "dataset", "rejected"] {
+            for file in crate::shards::files(&work.output().join(kind)) {
+                if file.extension().is_some_and(|ending| ending == "parquet") {
+                    crate::shards::read(&work.output().join(kind).join(file));
+                }
+            }
+        }
+        work.run().expect_code(0);
+        for kind in ["scored", "dataset", "rejected"] {
+            assert_eq!(work.rows(kind), whole.rows(kind), "{kind} after {name}");
+        }
+        work.assert_whole();
+    }
+}
+
+#[test]
+fn a_run_that_waits_for_a_slow_server_stops_too() {
+    let server = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}/never.png", server.local_addr().unwrap());
+    let work = Work::with_source(
+        "columns = { url = \"url\", text = \"text\" }",
+        "[[stage]]\nfetch = { timeout = \"60s\" }\n[[stage]]\ndecode = {}\n",
+    );
+    let column = |text: &str| std::sync::Arc::new(arrow::array::StringArray::from(vec![text; 3]));
+    crate::shards::write_columns(
+        &work.shard_path("a"),
+        vec![("url", column(&url)), ("text", column("a text"))],
+    );
+    let child = start(&work);
+    let _connection = server.accept().unwrap();
+    let (ran, took) = stopped(child, "INT");
+    assert!(took < Duration::from_secs(2), "{took:?}");
+    assert_eq!(ran.code, Some(1), "{}", ran.stderr);
+    assert!(!work.output().join("scored/a.parquet").exists());
+}
+
+#[test]
+fn a_second_signal_ends_the_program_at_once() {
+    let server = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}/never.png", server.local_addr().unwrap());
+    let work = Work::with_source(
+        "columns = { url = \"url\", text = \"text\" }",
+        "[[stage]]\nfetch = { timeout = \"60s\" }\n",
+    );
+    let column = |text: &str| std::sync::Arc::new(arrow::array::StringArray::from(vec![text]));
+    crate::shards::write_columns(
+        &work.shard_path("a"),
+        vec![("url", column(&url)), ("text", column("a text"))],
+    );
+    let mut child = start(&work);
+    let _connection = server.accept().unwrap();
+    signal(&child, "INT");
+    let mut line = String::new();
+    BufReader::new(child.stderr.as_mut().unwrap())
+        .read_line(&mut line)
+        .unwrap();
+    let sent = Instant::now();
+    // It may have ended by itself by now, and that is as good.
+    drop(
+        Command::new("kill")
+            .args(["-INT", &child.id().to_string()])
+            .stderr(Stdio::null())
+            .status(),
+    );
+    let status = child.wait().unwrap();
+    assert!(!status.success());
+    assert!(
+        sent.elapsed() < Duration::from_secs(1),
+        "{:?}",
+        sent.elapsed()
+    );
+}
+
+#[test]
+fn a_full_disk_is_told_and_what_is_finished_stays() {
+    let work = Work::with_source(
+        "columns = { image = \"image\", text = \"text\" }\nrows-per-piece = 2",
+        WITHOUT_MODELS,
+    );
+    // Noise does not compress: 40 pictures are about 1.4 MB.
+    let rows: Vec<Row> = (0..40)
+        .map(|seed| Row::with_picture(noise(seed), "noise"))
+        .collect();
+    work.shard("a", &rows);
+    fs_err::create_dir_all(work.output()).unwrap();
+    // A small disk of its own, which only this process tree sees.
+    let script = format!(
+        "mount -t tmpfs -o size=700k capfilt-test '{out}' || exit 77\n\
+         '{program}' run '{pipeline}'; code=$?\n\
+         cp -r '{out}' '{copy}'\n\
+         exit $code",
+        out = work.output().display(),
+        program = env!("CARGO_BIN_EXE_capfilt"),
+        pipeline = work.pipeline().display(),
+        copy = work.path("copy").display(),
+    );
+    let output = Command::new("unshare")
+        .args(["--mount", "--map-root-user", "sh", "-c", &script])
+        .env("NO_COLOR", "1")
+        .output();
+    let ran: Ran = match output {
+        Ok(output) if !matches!(output.status.code(), Some(77) | None) => output.into(),
+        other => {
+            eprintln!("skipped: no small disk can be made here: {other:?}");
+            return;
+        }
+    };
+    if ran.stderr.contains("unshare failed") || ran.stderr.contains("unshare:") {
+        eprintln!("skipped: no private mount namespace here: {}", ran.stderr);
+        return;
+    }
+    assert!(matches!(ran.code, Some(1 | 4)), "{}", ran.told());
+    assert!(
+        ran.stderr.to_lowercase().contains("no space left"),
+        "{}",
+        ran.stderr
+    );
+    let kept = crate::shards::files(&work.path("copy/scored"));
+    assert!(!kept.is_empty(), "nothing was finished:\n{}", ran.stderr);
+    for file in kept
+        .iter()
+        .filter(|file| file.extension().is_some_and(|ending| ending == "parquet"))
+    {
+        assert_eq!(
+            crate::shards::read(&work.path("copy/scored").join(file)).num_rows(),
+            2
+        );
+    }
+}
+
+/// A PNG picture of noise, about 35 kB.
+fn noise(seed: u32) -> Vec<u8> {
+    let mut state = seed.wrapping_mul(747_796_405).wrapping_add(1);
+    let picture = image::RgbImage::from_fn(108, 108, |_, _| {
+        let mut byte = || {
+            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            (state >> 24) as u8
+        };
+        image::Rgb([byte(), byte(), byte()])
+    });
+    crate::shards::png_of(&picture)
+}

@@ -120,6 +120,16 @@ impl Footer {
         })
     }
 
+    /// The same with a page index made for large row groups that have none, so that a part of a row
+    /// group can be read. Reads every page header of such a row group.
+    pub fn with_pages(self) -> Result<Self, FooterError> {
+        let file = File::open(&self.path)?;
+        let metadata = Arc::unwrap_or_clone(self.metadata);
+        let metadata = crate::pages::with_pages(file.file(), metadata)
+            .map_err(|source| FooterError::Parquet { path: self.path.clone(), source })?;
+        Ok(Self { metadata: Arc::new(metadata), ..self })
+    }
+
     /// How many rows the file has.
     pub fn rows(&self) -> u64 {
         u64::try_from(self.metadata.file_metadata().num_rows()).unwrap_or(0)

@@ -11,6 +11,7 @@
 pub mod candidate;
 pub mod columns;
 pub mod footer;
+mod pages;
 pub mod piece;
 pub mod read;
 mod reject;

@@ -102,13 +102,42 @@ const fn is_list(data_type: &DataType) -> bool {
     )
 }
 
+/// What a column of the input must hold.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Wanted {
+    /// Texts.
+    Text,
+    /// Row ids: texts or integers.
+    Id,
+    /// Pictures.
+    Image,
+}
+
+impl Wanted {
+    /// Whether a column of `data_type` will do.
+    pub fn accepts(self, data_type: &DataType) -> bool {
+        match self {
+            Self::Text => is_text(data_type),
+            Self::Id => is_id(data_type),
+            Self::Image => is_image(data_type),
+        }
+    }
+
+    /// The error for a column of `data_type` that will not do.
+    pub fn refuse(self, data_type: &DataType) -> ColumnError {
+        let expected = match self {
+            Self::Text => "text, in plain, large, view or dictionary form",
+            Self::Id => "text or integers",
+            Self::Image => "binary, a struct `{bytes: binary, path: string}`, or a list of either",
+        };
+        ColumnError::Type { got: data_type.clone(), expected }
+    }
+}
+
 /// A text or id column as plain strings.
 pub fn text_column(array: &ArrayRef) -> Result<StringArray, ColumnError> {
     if !is_id(array.data_type()) {
-        return Err(ColumnError::Type {
-            got: array.data_type().clone(),
-            expected: "text, in plain, large, view or dictionary form",
-        });
+        return Err(Wanted::Text.refuse(array.data_type()));
     }
     let plain = cast_with_options(array, &DataType::Utf8, &STRICT)?;
     Ok(plain.as_string::<i32>().clone())
@@ -150,10 +179,7 @@ fn first_elements(array: &ArrayRef) -> Result<ArrayRef, ColumnError> {
 /// An image column as `{bytes, path}`, null where there are no bytes.
 pub fn image_column(array: &ArrayRef) -> Result<StructArray, ColumnError> {
     if !is_image(array.data_type()) {
-        return Err(ColumnError::Type {
-            got: array.data_type().clone(),
-            expected: "binary, a struct `{bytes: binary, path: string}`, or a list of either",
-        });
+        return Err(Wanted::Image.refuse(array.data_type()));
     }
     let array = first_elements(array)?;
     let rows = array.len();

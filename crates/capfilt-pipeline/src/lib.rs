@@ -1,1 +1,58 @@
 //! What a run does: pipeline files, stages as DataFusion operators, planning, running, resuming.
+//!
+//! ```text
+//! pipeline.toml ──load──▶ Pipeline ──check──▶ Plan ──run──▶ scored/ ──▶ dataset/, rejected/
+//! ```
+//!
+//! [`load()`] turns the text of a pipeline file into a checked [`Pipeline`]; [`check`] looks at the
+//! shards, the model packages and the expressions and gives a [`Plan`], or says what is wrong
+//! before anything runs; [`run()`] does what the plan says, piece by piece, and goes on where an
+//! earlier run ended. [`decide()`] takes the keep decisions again from stored scores.
+//!
+//! A piece is one DataFusion plan: DataFusion's own Parquet scan of a range of rows, one operator
+//! for each stage, and the writer. Row trouble is a reject reason and never an error: no row
+//! disappears before it is written.
+
+mod counts;
+mod decide;
+mod derive;
+mod error;
+mod expression;
+mod file;
+mod keep;
+mod load;
+mod lock;
+mod operator;
+mod plan;
+mod progress;
+mod record;
+mod resume;
+mod row;
+mod run;
+mod scan;
+mod shelf;
+mod source;
+pub mod stages;
+mod window;
+mod write;
+
+pub use counts::{DecidedCounts, ScoredCounts};
+pub use decide::{DecideReport, Decision, decide};
+pub use error::{PipelineError, PipelineErrorKind, RunError, StageError};
+pub use expression::ExpressionError;
+pub use file::{
+    Columns, Images, KeepTable, PipelineFile, Shards, SinkTable, SourceTable, StageTable,
+    StoreTable, TextSource,
+};
+pub use load::{Overrides, Pipeline, load};
+pub use plan::{Plan, check};
+pub use progress::Progress;
+pub use record::{
+    Counts, Digests, FailureRecord, InputRecord, RunFile, RunState, Timings, Versions,
+};
+pub use run::{RunContext, RunReport, run};
+
+#[cfg(test)]
+mod test_runs;
+#[cfg(test)]
+mod test_shards;

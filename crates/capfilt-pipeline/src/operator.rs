@@ -1,0 +1,246 @@
+//! What all operators share: one input, the same rows, nothing done before the first poll.
+
+use std::collections::VecDeque;
+use std::fmt::{self, Debug};
+use std::sync::Arc;
+
+use arrow::array::RecordBatch;
+use arrow::compute::concat_batches;
+use arrow::datatypes::SchemaRef;
+use datafusion::common::runtime::SpawnedTask;
+use datafusion::common::tree_node::TreeNodeRecursion;
+use datafusion::error::{DataFusionError, Result};
+use datafusion::execution::{SendableRecordBatchStream, TaskContext};
+use datafusion::physical_expr::{EquivalenceProperties, PhysicalExpr};
+use datafusion::physical_plan::execution_plan::{
+    ChildrenPropertiesMode, EmissionType, ReplaceChildrenOptions,
+};
+use datafusion::physical_plan::metrics::{
+    BaselineMetrics, ExecutionPlanMetricsSet, MetricsSet,
+};
+use datafusion::physical_plan::stream::{
+    RecordBatchReceiverStreamBuilder, RecordBatchStreamAdapter,
+};
+use datafusion::physical_plan::{
+    DisplayAs, DisplayFormatType, ExecutionPlan, ExecutionPlanProperties, PlanProperties,
+};
+use futures::future::BoxFuture;
+use futures::{Stream, StreamExt, TryStreamExt, stream};
+
+use crate::row::{BATCH_ROWS, is_rejected};
+
+/// What one operator does. Plain settings: nothing is opened before the stream is polled.
+pub(crate) trait Operator: Debug + Send + Sync + 'static {
+    /// The operator's name in a plan.
+    const NAME: &'static str;
+
+    /// Its settings in a plan.
+    fn describe(&self) -> String;
+
+    /// The columns that it gives for the columns it gets.
+    fn schema(&self, input: &SchemaRef) -> SchemaRef;
+
+    /// Its rows. Polled first when somebody wants rows.
+    fn rows(
+        self: Arc<Self>,
+        input: SendableRecordBatchStream,
+        context: Arc<TaskContext>,
+    ) -> impl Stream<Item = Result<RecordBatch>> + Send + 'static;
+}
+
+/// An [`Operator`] as a node of a DataFusion plan.
+pub(crate) struct StageExec<O> {
+    input: Arc<dyn ExecutionPlan>,
+    operator: Arc<O>,
+    properties: Arc<PlanProperties>,
+    metrics: ExecutionPlanMetricsSet,
+}
+
+impl<O: Operator> StageExec<O> {
+    /// The node over `input`.
+    pub(crate) fn over(input: Arc<dyn ExecutionPlan>, operator: Arc<O>) -> Arc<dyn ExecutionPlan> {
+        let schema = operator.schema(&input.schema());
+        let properties = PlanProperties::new(
+            EquivalenceProperties::new(schema),
+            input.output_partitioning().clone(),
+            EmissionType::Incremental,
+            input.boundedness(),
+        );
+        Arc::new(Self {
+            input,
+            operator,
+            properties: Arc::new(properties),
+            metrics: ExecutionPlanMetricsSet::new(),
+        })
+    }
+}
+
+impl<O: Debug> Debug for StageExec<O> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("StageExec").field("operator", &self.operator).finish_non_exhaustive()
+    }
+}
+
+impl<O: Operator> DisplayAs for StageExec<O> {
+    fn fmt_as(&self, _: DisplayFormatType, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let settings = self.operator.describe();
+        if settings.is_empty() {
+            f.write_str(O::NAME)
+        } else {
+            write!(f, "{}: {settings}", O::NAME)
+        }
+    }
+}
+
+impl<O: Operator> ExecutionPlan for StageExec<O> {
+    fn name(&self) -> &'static str {
+        O::NAME
+    }
+
+    fn properties(&self) -> &Arc<PlanProperties> {
+        &self.properties
+    }
+
+    fn children(&self) -> Vec<&Arc<dyn ExecutionPlan>> {
+        vec![&self.input]
+    }
+
+    fn maintains_input_order(&self) -> Vec<bool> {
+        vec![false]
+    }
+
+    fn benefits_from_input_partitioning(&self) -> Vec<bool> {
+        vec![false]
+    }
+
+    fn apply_expressions(
+        &self,
+        _: &mut dyn FnMut(&Arc<dyn PhysicalExpr>) -> Result<TreeNodeRecursion>,
+    ) -> Result<TreeNodeRecursion> {
+        Ok(TreeNodeRecursion::Continue)
+    }
+
+    fn replace_children(
+        self: Arc<Self>,
+        mut children: Vec<Arc<dyn ExecutionPlan>>,
+        _: ReplaceChildrenOptions,
+    ) -> Result<Arc<dyn ExecutionPlan>> {
+        match (children.pop(), children.is_empty()) {
+            (Some(child), true) => Ok(Self::over(child, Arc::clone(&self.operator))),
+            _ => Err(DataFusionError::Internal(format!("{} takes one input", O::NAME))),
+        }
+    }
+
+    fn with_new_children(
+        self: Arc<Self>,
+        children: Vec<Arc<dyn ExecutionPlan>>,
+    ) -> Result<Arc<dyn ExecutionPlan>> {
+        self.replace_children(
+            children,
+            ReplaceChildrenOptions::new(ChildrenPropertiesMode::Recompute),
+        )
+    }
+
+    fn execute(
+        &self,
+        partition: usize,
+        context: Arc<TaskContext>,
+    ) -> Result<SendableRecordBatchStream> {
+        let input = self.input.execute(partition, Arc::clone(&context))?;
+        let operator = Arc::clone(&self.operator);
+        let baseline = BaselineMetrics::new(&self.metrics, partition);
+        // `once` waits for the first poll: a plan that is only looked at starts nothing.
+        let rows = stream::once(async move { operator.rows(input, context) })
+            .flatten()
+            .inspect_ok(move |batch| baseline.record_output(batch.num_rows()));
+        Ok(Box::pin(RecordBatchStreamAdapter::new(self.schema(), rows)))
+    }
+
+    fn metrics(&self) -> Option<MetricsSet> {
+        Some(self.metrics.clone_inner())
+    }
+}
+
+/// Work that is done for each row on its own, many rows at a time.
+pub(crate) trait RowWork: Send + Sync + 'static {
+    /// What is learnt about a row.
+    type Answer: Send + 'static;
+
+    /// Rows under way at once.
+    fn in_flight(&self) -> usize;
+
+    /// The work for the only row of `row`, which is still in; `None` where there is nothing to do.
+    fn ask(&self, row: &RecordBatch) -> Result<Option<BoxFuture<'static, Result<Self::Answer>>>>;
+
+    /// The rows with what was learnt about them; `None` where nothing was asked.
+    fn learn(&self, rows: &RecordBatch, answers: Vec<Option<Self::Answer>>) -> Result<RecordBatch>;
+}
+
+/// Does `work` for every row of `input`: in the background, with a queue of two batches towards
+/// the next operator, so that stages overlap. Rows come out in the order in which they are done.
+/// Dropping the stream drops all work.
+pub(crate) fn for_each_row<W: RowWork>(
+    work: W,
+    schema: SchemaRef,
+    input: SendableRecordBatchStream,
+) -> SendableRecordBatchStream {
+    let mut builder = RecordBatchReceiverStreamBuilder::new(schema, 2);
+    let output = builder.tx();
+    builder.spawn(async move {
+        let in_flight = work.in_flight().max(1);
+        let work = &work;
+        let done = rows(input)
+            .map(|row| async move {
+                let row = row?;
+                let asked = if is_rejected(&row, 0)? { None } else { work.ask(&row)? };
+                // A task of its own goes on while nobody polls this stream.
+                let answer = match asked {
+                    Some(asked) => Some(
+                        SpawnedTask::spawn(asked)
+                            .join()
+                            .await
+                            .map_err(|error| DataFusionError::External(Box::new(error)))??,
+                    ),
+                    None => None,
+                };
+                Ok::<_, DataFusionError>((row, answer))
+            })
+            .buffer_unordered(in_flight)
+            .ready_chunks(BATCH_ROWS);
+        let mut done = std::pin::pin!(done);
+        while let Some(chunk) = done.next().await {
+            let (rows, answers): (Vec<_>, Vec<_>) =
+                chunk.into_iter().collect::<Result<Vec<_>>>()?.into_iter().unzip();
+            let Some(first) = rows.first() else { continue };
+            let batch = concat_batches(first.schema_ref(), &rows)?;
+            drop(rows);
+            let learnt = work.learn(&batch, answers)?;
+            if output.send(Ok(learnt)).await.is_err() {
+                break;
+            }
+        }
+        Ok(())
+    });
+    builder.build()
+}
+
+/// The rows of `input` one by one, in order. A batch is asked for when the one before is used up.
+fn rows(input: SendableRecordBatchStream) -> impl Stream<Item = Result<RecordBatch>> + Send {
+    stream::try_unfold((input, VecDeque::new()), |(mut input, mut rows)| async move {
+        loop {
+            if let Some(row) = rows.pop_front() {
+                return Ok(Some((row, (input, rows))));
+            }
+            match input.next().await {
+                Some(batch) => {
+                    let batch: RecordBatch = batch?;
+                    rows.extend((0..batch.num_rows()).map(|row| batch.slice(row, 1)));
+                }
+                None => return Ok(None),
+            }
+        }
+    })
+}
+
+#[cfg(test)]
+mod tests;

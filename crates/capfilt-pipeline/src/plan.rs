@@ -1,0 +1,414 @@
+//! What a run would do: everything that is checked before the first row is read.
+
+use std::collections::{BTreeMap, HashMap};
+use std::fmt;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use arrow::datatypes::{FieldRef, SchemaRef};
+use capfilt_data::footer::hex_digest;
+use capfilt_data::{Footer, Piece, Shard, clashing, columns};
+use capfilt_models::{Package, Task};
+use datafusion::error::Result;
+use datafusion::physical_plan::ExecutionPlan;
+
+use crate::derive::PieceFiles;
+use crate::error::{PipelineError, PipelineErrorKind, chain};
+use crate::expression::{Condition, visible};
+use crate::load::Pipeline;
+use crate::operator::StageExec;
+use crate::source::{Found, Mapping, find, identity, open};
+use crate::stages::caption::CaptionRows;
+use crate::stages::decode::DecodeRows;
+use crate::stages::fetch::Fetch;
+use crate::stages::score::ScoreRows;
+use crate::stages::where_::Where;
+use crate::stages::where_text::WhereText;
+use crate::stages::{Stage, Verb};
+use crate::write::WriteRows;
+use crate::{record, row, scan};
+
+/// What a run would do.
+#[derive(Debug)]
+pub struct Plan {
+    pub(crate) pipeline: Pipeline,
+    pub(crate) shards: Vec<ShardPlan>,
+    pub(crate) failed: Vec<FailedShard>,
+    pub(crate) packages: HashMap<PathBuf, Arc<Package>>,
+    /// Identifies everything that `scored` depends on besides the input.
+    pub(crate) stages_digest: String,
+}
+
+/// A shard that cannot be read.
+#[derive(Clone, Debug)]
+pub(crate) struct FailedShard {
+    pub(crate) shard: Shard,
+    pub(crate) path: PathBuf,
+    pub(crate) reason: String,
+}
+
+/// What a run would do with one shard.
+#[derive(Debug)]
+pub(crate) struct ShardPlan {
+    pub(crate) shard: Shard,
+    pub(crate) footer: Footer,
+    pub(crate) identity: String,
+    pub(crate) pieces: Vec<Piece>,
+    mapping: Mapping,
+    /// The conditions of the `where` and `where-text` stages, by name.
+    conditions: HashMap<String, Condition>,
+}
+
+/// Checks everything that can be checked without reading rows, fetching or running a model.
+pub fn check(pipeline: &Pipeline) -> std::result::Result<Plan, PipelineError> {
+    build(pipeline).map_err(|kind| PipelineError { path: pipeline.path.clone(), kind })
+}
+
+fn build(pipeline: &Pipeline) -> std::result::Result<Plan, PipelineErrorKind> {
+    let packages = packages(&pipeline.stages)?;
+    let found = find(&pipeline.file.source.shards.0)?;
+    let count = found.len();
+    let mut shards = Vec::new();
+    let mut failed = Vec::new();
+    let mut first_error = None;
+    let mut conditions = HashMap::new();
+    for found in found {
+        match open(&found) {
+            Ok(footer) => shards.push(plan_shard(pipeline, &found, footer, &mut conditions)?),
+            Err(error) => {
+                failed.push(FailedShard {
+                    shard: found.shard,
+                    path: found.path,
+                    reason: chain(&error),
+                });
+                first_error = first_error.or(Some(error));
+            }
+        }
+    }
+    if let (Some(source), true) = (first_error, shards.is_empty()) {
+        return Err(PipelineErrorKind::NoReadableShard { count, source });
+    }
+    let stages_digest = stages_digest(pipeline, &packages);
+    let plan = Plan { pipeline: pipeline.clone(), shards, failed, packages, stages_digest };
+    let pieces: Vec<(&ShardPlan, &Piece)> = plan.each_piece().collect();
+    if let Some((first, second)) = clashing(pieces.iter().map(|(_, piece)| *piece)) {
+        return Err(PipelineErrorKind::SameName {
+            first: pieces[first].0.footer.path.clone(),
+            second: pieces[second].0.footer.path.clone(),
+            file: pieces[second].1.file().display().to_string(),
+        });
+    }
+    Ok(plan)
+}
+
+/// Opens the packages of all stages, each once; that verifies their digests.
+fn packages(
+    stages: &[Stage],
+) -> std::result::Result<HashMap<PathBuf, Arc<Package>>, PipelineErrorKind> {
+    let mut packages: HashMap<PathBuf, Arc<Package>> = HashMap::new();
+    for stage in stages {
+        let Some(folder) = stage.verb.model() else { continue };
+        if !packages.contains_key(folder) {
+            let package = Package::open(folder).map_err(|source| PipelineErrorKind::Package {
+                stage: stage.name.clone(),
+                source,
+            })?;
+            packages.insert(folder.to_owned(), Arc::new(package));
+        }
+        let needed = match &stage.verb {
+            Verb::Caption(_) => Task::Captioner,
+            _ => Task::Filter,
+        };
+        let tasks = packages.get(folder).map(|package| package.manifest.tasks.clone());
+        if tasks.is_some_and(|tasks| !tasks.contains(&needed)) {
+            return Err(crate::load::value(
+                format!("stage.{}.model", stage.name),
+                format!(
+                    "`{}` is no {needed} package; import one with `capfilt model import --task \
+                     {needed}`",
+                    folder.display()
+                ),
+            ));
+        }
+    }
+    Ok(packages)
+}
+
+/// Plans conditions once for each set of columns that occurs.
+type Conditions = HashMap<Vec<FieldRef>, HashMap<String, Condition>>;
+
+fn plan_shard(
+    pipeline: &Pipeline,
+    found: &Found,
+    footer: Footer,
+    known: &mut Conditions,
+) -> std::result::Result<ShardPlan, PipelineErrorKind> {
+    let source = &pipeline.file.source;
+    let mapping = Mapping::resolve(&source.columns, &footer.schema, &found.path)?;
+    let passed = mapping.passed_fields();
+    let conditions = match known.get(&passed) {
+        Some(conditions) => conditions.clone(),
+        None => {
+            let planned = conditions(&pipeline.stages, &passed)?;
+            known.insert(passed, planned.clone());
+            planned
+        }
+    };
+    Ok(ShardPlan {
+        shard: found.shard.clone(),
+        identity: identity(&footer),
+        pieces: found.shard.pieces(footer.rows(), source.rows_per_piece.get()),
+        footer,
+        mapping,
+        conditions,
+    })
+}
+
+/// Plans the conditions of all stages, each over the columns that are known before it.
+fn conditions(
+    stages: &[Stage],
+    passed: &[FieldRef],
+) -> std::result::Result<HashMap<String, Condition>, PipelineErrorKind> {
+    let scored = columns::scored(passed);
+    let column = |name: &str| scored.fields().iter().find(|field| field.name() == name).cloned();
+    let mut known: Vec<FieldRef> = [columns::ID, columns::URL, columns::TEXT]
+        .into_iter()
+        .filter_map(column)
+        .chain(passed.iter().cloned())
+        .collect();
+    let mut conditions = HashMap::new();
+    for stage in stages {
+        match &stage.verb {
+            Verb::Where(sql) | Verb::WhereText(sql) => {
+                let condition = Condition::plan(sql, visible(&known)).map_err(|source| {
+                    PipelineErrorKind::Expression { stage: stage.name.clone(), source }
+                })?;
+                conditions.insert(stage.name.clone(), condition);
+            }
+            Verb::Fetch(_) => known.extend(column(columns::FETCH)),
+            Verb::Decode(_) => {
+                known.extend([columns::WIDTH, columns::HEIGHT].into_iter().filter_map(column));
+            }
+            Verb::Caption(_) | Verb::Score(_) => {}
+        }
+    }
+    Ok(conditions)
+}
+
+/// Identifies what the stages do: options that change no result are left out, and models count by
+/// their digest, not by where they lie.
+fn stages_digest(pipeline: &Pipeline, packages: &HashMap<PathBuf, Arc<Package>>) -> String {
+    let stages: Vec<serde_json::Value> = pipeline
+        .stages
+        .iter()
+        .map(|stage| {
+            let mut stage = stage.clone();
+            let mut model = None;
+            match &mut stage.verb {
+                Verb::Fetch(fetch) => {
+                    let defaults = capfilt_fetch::FetchOptions::default();
+                    fetch.concurrency = defaults.concurrency;
+                    fetch.per_host = defaults.per_host;
+                }
+                Verb::Caption(caption) => {
+                    model = Some(std::mem::take(&mut caption.model));
+                    caption.batch = crate::stages::caption::batch();
+                }
+                Verb::Score(score) => {
+                    model = Some(std::mem::take(&mut score.model));
+                    score.batch = crate::stages::caption::batch();
+                }
+                Verb::Where(_) | Verb::WhereText(_) | Verb::Decode(_) => {}
+            }
+            let digest = model
+                .and_then(|folder| packages.get(&folder))
+                .map(|package| package.digest().as_str().to_owned());
+            serde_json::json!({ "stage": stage, "package": digest })
+        })
+        .collect();
+    let source = &pipeline.file.source;
+    let all = serde_json::json!({
+        "stages": stages,
+        "text-source": source.text_source,
+        "rows-per-piece": source.rows_per_piece,
+    });
+    hex_digest(all.to_string().as_bytes())
+}
+
+impl Plan {
+    /// Pieces that there are.
+    pub fn pieces(&self) -> usize {
+        self.shards.iter().map(|shard| shard.pieces.len()).sum()
+    }
+
+    /// Rows that there are.
+    pub fn rows(&self) -> u64 {
+        self.shards.iter().map(|shard| shard.footer.rows()).sum()
+    }
+
+    /// Every piece with its shard.
+    pub(crate) fn each_piece(&self) -> impl Iterator<Item = (&ShardPlan, &Piece)> {
+        self.shards.iter().flat_map(|shard| shard.pieces.iter().map(move |piece| (shard, piece)))
+    }
+
+    /// Digests of the packages, by the name of the stage.
+    pub(crate) fn package_digests(&self) -> BTreeMap<String, String> {
+        self.by_stage(|package| package.digest().as_str().to_owned())
+    }
+
+    /// Precisions of the packages, by the name of the stage.
+    pub(crate) fn precisions(&self) -> BTreeMap<String, String> {
+        self.by_stage(|package| package.manifest.precision.to_string())
+    }
+
+    fn by_stage(&self, get: impl Fn(&Package) -> String) -> BTreeMap<String, String> {
+        let of = |stage: &Stage| {
+            let package = self.packages.get(stage.verb.model()?)?;
+            Some((stage.name.clone(), get(package)))
+        };
+        self.pipeline.stages.iter().filter_map(of).collect()
+    }
+
+    /// Input size of the model of `stage`.
+    fn size(&self, stage: &Stage) -> Option<u32> {
+        Some(self.packages.get(stage.verb.model()?)?.manifest.image.size)
+    }
+
+    /// The DataFusion plan of one piece, from the scan to the writer.
+    pub(crate) fn piece(
+        &self,
+        shard: &ShardPlan,
+        piece: &Piece,
+        files: &PieceFiles,
+        pairs: Vec<(String, String)>,
+    ) -> Result<Arc<dyn ExecutionPlan>> {
+        let source = &self.pipeline.file.source;
+        let mut plan = scan::plan(&shard.footer, piece, &shard.mapping, source.text_source)?;
+        let models: Vec<&Stage> =
+            self.pipeline.stages.iter().filter(|stage| stage.verb.model().is_some()).collect();
+        let mut sizes: Vec<u32> = models.iter().filter_map(|stage| self.size(stage)).collect();
+        sizes.sort_unstable();
+        sizes.dedup();
+        for stage in &self.pipeline.stages {
+            let name = stage.name.clone();
+            let last = models.last().is_some_and(|last| last.name == stage.name);
+            let size = self.size(stage).unwrap_or_default();
+            let condition = || {
+                shard.conditions.get(&stage.name).cloned().ok_or_else(|| {
+                    datafusion::error::DataFusionError::Internal(format!(
+                        "the condition of `{}` was not planned",
+                        stage.name
+                    ))
+                })
+            };
+            plan = match &stage.verb {
+                Verb::Where(_) => {
+                    StageExec::over(plan, Arc::new(Where { stage: name, condition: condition()? }))
+                }
+                Verb::WhereText(_) => StageExec::over(
+                    plan,
+                    Arc::new(WhereText { stage: name, condition: condition()? }),
+                ),
+                Verb::Fetch(options) => {
+                    let options = options.clone();
+                    StageExec::over(plan, Arc::new(Fetch { stage: name, options }))
+                }
+                Verb::Decode(options) => {
+                    let (options, sizes) = (options.clone(), sizes.clone());
+                    StageExec::over(plan, Arc::new(DecodeRows { stage: name, options, sizes }))
+                }
+                Verb::Caption(options) => {
+                    let options = options.clone();
+                    StageExec::over(
+                        plan,
+                        Arc::new(CaptionRows { stage: name, options, size, last }),
+                    )
+                }
+                Verb::Score(options) => {
+                    let options = options.clone();
+                    StageExec::over(plan, Arc::new(ScoreRows { stage: name, options, size, last }))
+                }
+            };
+        }
+        let schema: SchemaRef = columns::scored(&shard.mapping.passed_fields());
+        let write = WriteRows {
+            path: files.scored.clone(),
+            first: piece.first,
+            schema,
+            pairs,
+            images: self.pipeline.file.store.images,
+            rule: self.pipeline.keep.clone(),
+            has_ids: shard.mapping.id.is_some(),
+        };
+        Ok(StageExec::over(plan, Arc::new(write)))
+    }
+}
+
+/// The plan in words: what `capfilt check` prints.
+impl fmt::Display for Plan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let pipeline = &self.pipeline;
+        writeln!(f, "pipeline  {}", pipeline.file.name)?;
+        writeln!(
+            f,
+            "input     {} shards, {} rows, {} pieces",
+            self.shards.len(),
+            self.rows(),
+            self.pieces()
+        )?;
+        for failed in &self.failed {
+            writeln!(f, "          cannot be read: {} ({})", failed.path.display(), failed.reason)?;
+        }
+        if let Some(shard) = self.shards.first() {
+            let fields = row::schema(&shard.mapping.passed_fields());
+            let passed: Vec<&str> = fields
+                .fields()
+                .iter()
+                .skip(1 + columns::SCORED.len())
+                .map(|field| field.name().as_str())
+                .collect();
+            if !passed.is_empty() {
+                writeln!(f, "passed    {}", passed.join(", "))?;
+            }
+        }
+        for stage in &pipeline.stages {
+            let verb = stage.verb.as_str();
+            let what = match &stage.verb {
+                Verb::Where(sql) | Verb::WhereText(sql) => sql.clone(),
+                Verb::Fetch(fetch) => format!(
+                    "{} at once, {} per host, timeout {}, up to {}",
+                    fetch.concurrency, fetch.per_host, fetch.timeout, fetch.max_size
+                ),
+                Verb::Decode(decode) => format!(
+                    "up to {}, shorter side from {}",
+                    decode.max_pixels, decode.min_side
+                ),
+                Verb::Caption(_) | Verb::Score(_) => self.describe_model(stage),
+            };
+            let named = if stage.name == verb { String::new() } else { format!(" `{}`", stage.name) };
+            writeln!(f, "stage     {verb}{named}: {what}")?;
+        }
+        writeln!(f, "keep      {}", pipeline.keep.describe())?;
+        writeln!(f, "output    {}", pipeline.output.display())?;
+        let redo = record::outlook(self);
+        for line in redo {
+            writeln!(f, "          {line}")?;
+        }
+        Ok(())
+    }
+}
+
+impl Plan {
+    fn describe_model(&self, stage: &Stage) -> String {
+        let Some(folder) = stage.verb.model() else { return String::new() };
+        self.packages.get(folder).map_or_else(String::new, |package| {
+            format!(
+                "{} ({}, {} px)",
+                folder.display(),
+                package.manifest.precision,
+                package.manifest.image.size
+            )
+        })
+    }
+}
+

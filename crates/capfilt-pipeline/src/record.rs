@@ -1,0 +1,296 @@
+//! What is written down about a run: `run.json`, and the key-value pairs of every piece.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use capfilt_data::replace;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::counts::{DecidedCounts, ScoredCounts};
+use crate::error::RunError;
+use crate::file::{Images, PipelineFile};
+use crate::plan::{Plan, ShardPlan};
+use crate::resume::{Standing, standing};
+use crate::shelf::Shelf;
+
+/// Key of the version that wrote a file.
+pub const VERSION: &str = "capfilt.version";
+/// Key of the digest of the stages and packages that a piece was made with.
+pub const PIPELINE: &str = "capfilt.pipeline";
+/// Key of the identity of a piece's shard.
+pub const INPUT: &str = "capfilt.input";
+/// Key of the digest of the decision.
+pub const DECISION: &str = "capfilt.decision";
+/// Key of the content digest of the `scored` file that a derived file follows from.
+pub const SCORED: &str = "capfilt.scored";
+/// Key of the digests of the packages, as JSON by stage.
+pub const PACKAGES: &str = "capfilt.packages";
+/// Key of the version of ONNX Runtime.
+pub const RUNTIME: &str = "capfilt.runtime";
+/// Key of the devices that models ran on.
+pub const PROVIDER: &str = "capfilt.provider";
+/// Key of the precisions of the packages, as JSON by stage.
+pub const PRECISION: &str = "capfilt.precision";
+/// Key of the counts of a file, as JSON.
+pub const COUNTS: &str = "capfilt.counts";
+/// Key of what pictures were stored by: `all`, or the digest of the decision.
+pub const IMAGES: &str = "capfilt.images";
+
+/// Form of `run.json` that this version writes.
+const FORMAT: u32 = 1;
+
+/// How far a run got.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum RunState {
+    /// It is running, or was killed.
+    Running,
+    /// It was stopped; the same command goes on.
+    Stopped,
+    /// An error ended it; the same command goes on.
+    Failed,
+    /// It is finished, but shards failed.
+    Partial,
+    /// It is finished.
+    Finished,
+}
+
+/// The content of `run.json`.
+#[derive(Clone, Debug, Deserialize, JsonSchema, PartialEq, Serialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct RunFile {
+    /// Form of this file.
+    pub format: u32,
+    /// Name of the pipeline that the folder belongs to.
+    pub name: String,
+    /// How far the last run got.
+    pub state: RunState,
+    /// The pipeline, `--set` and the rest of the command line applied.
+    pub pipeline: PipelineFile,
+    /// What identifies what the output depends on.
+    pub digests: Digests,
+    /// The shards.
+    pub inputs: Vec<InputRecord>,
+    /// Shards or pieces that failed, and why.
+    pub failed: Vec<FailureRecord>,
+    /// Devices that models ran on in the last run that needed them.
+    pub devices: Vec<String>,
+    /// Precisions of the packages, by stage.
+    pub precision: BTreeMap<String, String>,
+    /// Seeds of random draws, by stage.
+    pub seeds: BTreeMap<String, u64>,
+    /// What was counted over all finished pieces.
+    pub counts: Counts,
+    /// How long it took.
+    pub timings: Timings,
+    /// Versions of the programs.
+    pub versions: Versions,
+}
+
+/// What identifies what the output depends on.
+#[derive(Clone, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Digests {
+    /// Of the stages, their options and packages.
+    pub pipeline: String,
+    /// Of the decision.
+    pub decision: String,
+    /// Of the packages, by stage.
+    pub packages: BTreeMap<String, String>,
+    /// Of the file of ONNX Runtime.
+    pub runtime: Option<String>,
+}
+
+/// One shard.
+#[derive(Clone, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct InputRecord {
+    /// Its name.
+    pub shard: String,
+    /// Where it lies.
+    pub path: String,
+    /// Its bytes.
+    pub size: u64,
+    /// Digest of its Parquet footer.
+    pub footer: String,
+    /// Its rows.
+    pub rows: u64,
+    /// The pieces it is cut into.
+    pub pieces: u64,
+}
+
+/// A shard or piece that failed.
+#[derive(Clone, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct FailureRecord {
+    /// Name of the shard.
+    pub shard: String,
+    /// The piece, where the shard could be opened.
+    pub piece: Option<String>,
+    /// Where the shard lies.
+    pub path: String,
+    /// Why it failed.
+    pub reason: String,
+}
+
+/// What was counted.
+#[derive(Clone, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Counts {
+    /// Finished pieces.
+    pub pieces: u64,
+    /// Over the rows of `scored`.
+    pub scored: ScoredCounts,
+    /// Over the rows of `dataset` and `rejected`.
+    pub decided: DecidedCounts,
+    /// Rows whose mapped id was there before, in the last run.
+    pub duplicate_ids: u64,
+}
+
+/// How long it took.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema, PartialEq, Serialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Timings {
+    /// When the last run started, in seconds since 1970.
+    pub started: u64,
+    /// Seconds of the last run.
+    pub seconds: f64,
+    /// Rows that the last run took through all stages.
+    pub rows: u64,
+}
+
+/// Versions of the programs.
+#[derive(Clone, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Versions {
+    /// Of capfilt.
+    pub capfilt: String,
+    /// Of ONNX Runtime, where models ran.
+    pub runtime: Option<String>,
+}
+
+impl RunFile {
+    /// The record of a run of `plan` that has just begun, after the run of `previous`. What this run
+    /// will only learn if it opens a model stays as it was.
+    pub(crate) fn begin(plan: &Plan, previous: Option<&Self>) -> Self {
+        let pipeline = &plan.pipeline;
+        let seeds = pipeline.stages.iter().filter_map(|stage| match &stage.verb {
+            crate::stages::Verb::Caption(caption) => Some((stage.name.clone(), caption.seed)),
+            _ => None,
+        });
+        Self {
+            format: FORMAT,
+            name: pipeline.file.name.clone(),
+            state: RunState::Running,
+            pipeline: pipeline.file.clone(),
+            digests: Digests {
+                pipeline: plan.stages_digest.clone(),
+                decision: pipeline.keep.digest(),
+                packages: plan.package_digests(),
+                runtime: previous.and_then(|previous| previous.digests.runtime.clone()),
+            },
+            inputs: plan.shards.iter().map(InputRecord::of).collect(),
+            failed: plan
+                .failed
+                .iter()
+                .map(|failed| FailureRecord {
+                    shard: failed.shard.to_string(),
+                    piece: None,
+                    path: failed.path.display().to_string(),
+                    reason: failed.reason.clone(),
+                })
+                .collect(),
+            devices: previous.map(|previous| previous.devices.clone()).unwrap_or_default(),
+            precision: plan.precisions(),
+            seeds: seeds.collect(),
+            counts: Counts::default(),
+            timings: Timings { started: now(), ..Timings::default() },
+            versions: Versions {
+                capfilt: env!("CARGO_PKG_VERSION").to_owned(),
+                runtime: previous.and_then(|previous| previous.versions.runtime.clone()),
+            },
+        }
+    }
+
+    /// Reads `run.json` of an output folder; `None` where there is none.
+    pub fn read(output: &Path) -> Result<Option<Self>, RunError> {
+        let path = output.join("run.json");
+        let text = match fs_err::read_to_string(&path) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+            text => text?,
+        };
+        serde_json::from_str(&text).map(Some).map_err(|source| RunError::Record { path, source })
+    }
+
+    /// Writes `run.json`, whole or not at all.
+    pub(crate) fn write(&self, output: &Path) -> Result<(), RunError> {
+        let path = output.join("run.json");
+        let mut json = serde_json::to_vec_pretty(self)
+            .map_err(|source| RunError::Record { path: path.clone(), source })?;
+        json.push(b'\n');
+        Ok(replace(&path, &json)?)
+    }
+}
+
+impl InputRecord {
+    fn of(shard: &ShardPlan) -> Self {
+        Self {
+            shard: shard.shard.to_string(),
+            path: shard.footer.path.display().to_string(),
+            size: shard.footer.size,
+            footer: shard.footer.digest.clone(),
+            rows: shard.footer.rows(),
+            pieces: shard.pieces.len() as u64,
+        }
+    }
+}
+
+fn now() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
+}
+
+/// The pairs of a `scored` file that are known before its first row.
+pub(crate) fn pairs(plan: &Plan, shard: &ShardPlan, runtime: Option<&str>) -> Vec<(String, String)> {
+    let json = |map: BTreeMap<String, String>| serde_json::json!(map).to_string();
+    let images = match plan.pipeline.file.store.images {
+        Images::All => "all".to_owned(),
+        Images::Kept => plan.pipeline.keep.digest(),
+    };
+    let pairs = [
+        (VERSION, env!("CARGO_PKG_VERSION").to_owned()),
+        (PIPELINE, plan.stages_digest.clone()),
+        (INPUT, shard.identity.clone()),
+        (DECISION, plan.pipeline.keep.digest()),
+        (PACKAGES, json(plan.package_digests())),
+        (RUNTIME, runtime.unwrap_or_default().to_owned()),
+        (PRECISION, json(plan.precisions())),
+        (IMAGES, images),
+    ];
+    pairs.into_iter().map(|(key, value)| (key.to_owned(), value)).collect()
+}
+
+/// The pairs of a `scored` file that are known after its last row.
+pub(crate) fn stamp(shelf: &Shelf, counts: &ScoredCounts) -> Vec<(String, String)> {
+    let counts = serde_json::json!(counts).to_string();
+    vec![(COUNTS.to_owned(), counts), (PROVIDER.to_owned(), shelf.devices().join(","))]
+}
+
+/// What of an existing output would be made again, and why, in lines.
+pub(crate) fn outlook(plan: &Plan) -> Vec<String> {
+    let mut reasons: BTreeMap<String, u64> = BTreeMap::new();
+    for (shard, piece) in plan.each_piece() {
+        let what = match standing(plan, shard, piece) {
+            Standing::Done { input_changed: true, .. } => {
+                "finished, but their shard changed; `--changed` makes them again".to_owned()
+            }
+            Standing::Done { .. } => "finished".to_owned(),
+            Standing::Derive { .. } => "will be decided again, without any model".to_owned(),
+            Standing::Missing => "will be made".to_owned(),
+            Standing::Again(reason) => format!("will be made again: {reason}"),
+        };
+        *reasons.entry(what).or_default() += 1;
+    }
+    reasons.into_iter().map(|(what, pieces)| format!("{pieces} pieces {what}")).collect()
+}

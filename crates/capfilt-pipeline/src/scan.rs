@@ -1,0 +1,351 @@
+//! From a range of rows of a shard to rows on their way.
+//!
+//! DataFusion's own Parquet scan does the reading. A piece is one partition that reads one file in
+//! windows, one after the other, so that neither a large row group nor a large piece is ever in
+//! memory as a whole:
+//!
+//! ```text
+//! row groups  |        0        |           1           |
+//! piece             |-----------------------|
+//! windows           |---|---|---|---|---|---|
+//! ```
+
+use std::fmt;
+use std::ops::Range;
+use std::sync::Arc;
+
+use arrow::array::{
+    Array, ArrayRef, Int32Array, RecordBatch, StringArray, StructArray, UInt64Array,
+    new_null_array,
+};
+use arrow::datatypes::{DataType, SchemaRef};
+use capfilt_data::candidate::candidates_array;
+use capfilt_data::read::{image_column, plain_column, text_column};
+use capfilt_fetch::Bytes;
+use capfilt_data::{Candidate, ColumnError, Footer, Piece, Source, columns};
+use datafusion::datasource::listing::PartitionedFile;
+use datafusion::datasource::object_store::ObjectStoreUrl;
+use datafusion::datasource::physical_plan::parquet::{
+    DefaultParquetFileReaderFactory, ParquetAccessPlan, RowGroupAccess,
+};
+use datafusion::datasource::physical_plan::{
+    FileGroup, FileScanConfigBuilder, ParquetFileReaderFactory, ParquetSource,
+};
+use datafusion::datasource::source::DataSourceExec;
+use datafusion::error::{DataFusionError, Result};
+use datafusion::execution::{SendableRecordBatchStream, TaskContext};
+use datafusion::object_store::local::LocalFileSystem;
+use datafusion::object_store::path::Path as StorePath;
+use datafusion::parquet::arrow::arrow_reader::{ArrowReaderOptions, RowSelection};
+use datafusion::parquet::arrow::async_reader::AsyncFileReader;
+use datafusion::parquet::file::metadata::ParquetMetaData;
+use datafusion::physical_plan::ExecutionPlan;
+use datafusion::physical_plan::metrics::ExecutionPlanMetricsSet;
+use futures::future::BoxFuture;
+use futures::{FutureExt, Stream, StreamExt};
+
+use crate::file::TextSource;
+use crate::operator::{Operator, StageExec};
+use crate::row::{self, BATCH_ROWS};
+use crate::source::Mapping;
+use crate::window::Window;
+
+/// Compressed bytes that one window reads.
+const WINDOW_BYTES: u64 = 8 << 20;
+
+/// The plan of one piece up to the first stage.
+pub(crate) fn plan(
+    footer: &Footer,
+    piece: &Piece,
+    mapping: &Mapping,
+    text_source: TextSource,
+) -> Result<Arc<dyn ExecutionPlan>> {
+    let scan = scan(footer, piece)?;
+    let source = SourceRows {
+        piece: piece.clone(),
+        mapping: mapping.clone(),
+        text_source: match text_source {
+            TextSource::Web => Source::Web,
+            TextSource::Human => Source::Human,
+        },
+    };
+    Ok(StageExec::over(scan, Arc::new(source)))
+}
+
+fn scan(footer: &Footer, piece: &Piece) -> Result<Arc<dyn ExecutionPlan>> {
+    // The library wants absolute paths; a shard that is gone by now fails when it is read.
+    let path = std::path::absolute(&footer.path)?;
+    let location = StorePath::from_absolute_path(&path)
+        .map_err(|error| DataFusionError::ObjectStore(Box::new(error.into())))?;
+    let groups = footer.metadata.num_row_groups();
+    let windows = windows(footer, piece);
+    let files: Vec<PartitionedFile> = windows
+        .into_iter()
+        .map(|window| {
+            let mut plan = ParquetAccessPlan::new_none(groups);
+            plan.set(window.group, window.access());
+            let mut file = PartitionedFile::new("", footer.size).with_extension(plan);
+            file.object_meta.location = location.clone();
+            file
+        })
+        .collect();
+    let store = Arc::new(LocalFileSystem::new());
+    let source = ParquetSource::new(Arc::clone(&footer.schema)).with_parquet_file_reader_factory(
+        Arc::new(KnownFooter {
+            metadata: Arc::clone(&footer.metadata),
+            factory: DefaultParquetFileReaderFactory::new(store),
+        }),
+    );
+    let config =
+        FileScanConfigBuilder::new(ObjectStoreUrl::local_filesystem(), Arc::new(source))
+            .with_file_group(FileGroup::new(files))
+            .with_batch_size(Some(BATCH_ROWS))
+            .with_preserve_order(true)
+            .build();
+    Ok(DataSourceExec::from_data_source(config))
+}
+
+/// Rows of one row group that are read together.
+#[derive(Clone, Debug, Eq, PartialEq)]
+struct Part {
+    group: usize,
+    group_rows: usize,
+    rows: Range<usize>,
+}
+
+impl Part {
+    fn access(&self) -> RowGroupAccess {
+        if self.rows == (0..self.group_rows) {
+            return RowGroupAccess::Scan;
+        }
+        let ranges = std::iter::once(self.rows.clone());
+        RowGroupAccess::Selection(RowSelection::from_consecutive_ranges(ranges, self.group_rows))
+    }
+}
+
+/// The windows that cover the rows of `piece`, in order.
+fn windows(footer: &Footer, piece: &Piece) -> Vec<Part> {
+    let mut parts = Vec::new();
+    let wanted = piece.first..piece.first + piece.rows;
+    let mut start = 0;
+    for (group, about) in footer.metadata.row_groups().iter().enumerate() {
+        let rows = u64::try_from(about.num_rows()).unwrap_or(0);
+        let (from, to) = (wanted.start.max(start), wanted.end.min(start + rows));
+        if from < to {
+            let bytes = u64::try_from(about.compressed_size()).unwrap_or(0).max(1);
+            // Without an index of pages every window would read the whole row group.
+            let step = if has_pages(&footer.metadata, group) {
+                u64::max(rows.saturating_mul(WINDOW_BYTES) / bytes, BATCH_ROWS as u64)
+            } else {
+                rows
+            };
+            let mut first = from;
+            while first < to {
+                let last = (first + step).min(to);
+                let at = |row: u64| usize::try_from(row - start).unwrap_or(usize::MAX);
+                parts.push(Part {
+                    group,
+                    group_rows: usize::try_from(rows).unwrap_or(usize::MAX),
+                    rows: at(first)..at(last),
+                });
+                first = last;
+            }
+        }
+        start += rows;
+    }
+    parts
+}
+
+/// Whether it is known where the pages of a row group begin.
+fn has_pages(metadata: &ParquetMetaData, group: usize) -> bool {
+    metadata.offset_index().and_then(|index| index.get(group)).is_some_and(|columns| {
+        !columns.is_empty() && columns.iter().all(|column| !column.page_locations.is_empty())
+    })
+}
+
+/// Gives every window the footer that was read when the run was planned.
+struct KnownFooter {
+    metadata: Arc<ParquetMetaData>,
+    factory: DefaultParquetFileReaderFactory,
+}
+
+impl fmt::Debug for KnownFooter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("KnownFooter").finish_non_exhaustive()
+    }
+}
+
+impl ParquetFileReaderFactory for KnownFooter {
+    fn create_reader(
+        &self,
+        partition: usize,
+        file: PartitionedFile,
+        hint: Option<usize>,
+        metrics: &ExecutionPlanMetricsSet,
+    ) -> Result<Box<dyn AsyncFileReader + Send>> {
+        let inner = self.factory.create_reader(partition, file, hint, metrics)?;
+        Ok(Box::new(KnownFooterReader { metadata: Arc::clone(&self.metadata), inner }))
+    }
+}
+
+struct KnownFooterReader {
+    metadata: Arc<ParquetMetaData>,
+    inner: Box<dyn AsyncFileReader + Send>,
+}
+
+impl AsyncFileReader for KnownFooterReader {
+    fn get_bytes(
+        &mut self,
+        range: Range<u64>,
+    ) -> BoxFuture<'_, datafusion::parquet::errors::Result<Bytes>> {
+        self.inner.get_bytes(range)
+    }
+
+    fn get_byte_ranges(
+        &mut self,
+        ranges: Vec<Range<u64>>,
+    ) -> BoxFuture<'_, datafusion::parquet::errors::Result<Vec<Bytes>>> {
+        self.inner.get_byte_ranges(ranges)
+    }
+
+    fn get_metadata<'a>(
+        &'a mut self,
+        _: Option<&'a ArrowReaderOptions>,
+    ) -> BoxFuture<'a, datafusion::parquet::errors::Result<Arc<ParquetMetaData>>> {
+        let metadata = Arc::clone(&self.metadata);
+        async move { Ok(metadata) }.boxed()
+    }
+}
+
+/// Gives the shard's columns the names and forms that stages know, and each row its number.
+#[derive(Debug)]
+struct SourceRows {
+    piece: Piece,
+    mapping: Mapping,
+    text_source: Source,
+}
+
+impl Operator for SourceRows {
+    const NAME: &'static str = "SourceExec";
+
+    fn describe(&self) -> String {
+        let first = self.piece.first;
+        format!("piece={}, rows={first}..{}", self.piece, first + self.piece.rows)
+    }
+
+    fn schema(&self, _: &SchemaRef) -> SchemaRef {
+        row::schema(&self.mapping.passed_fields())
+    }
+
+    fn rows(
+        self: Arc<Self>,
+        input: SendableRecordBatchStream,
+        context: Arc<TaskContext>,
+    ) -> impl Stream<Item = Result<RecordBatch>> + Send + 'static {
+        let window = context.session_config().get_extension::<Window>();
+        let schema = self.schema(&input.schema());
+        let start = self.piece.first;
+        futures::stream::try_unfold((input, start), move |(mut input, next)| {
+            let (source, window, schema) = (Arc::clone(&self), window.clone(), Arc::clone(&schema));
+            async move {
+                let Some(batch) = input.next().await else {
+                    if let Some(window) = window {
+                        window.read();
+                    }
+                    return source.ended(next);
+                };
+                let rows = source.named(&batch?, next, &schema)?;
+                if let Some(window) = window {
+                    window.admit(next).await;
+                    for index in 0..rows.num_rows() {
+                        let bytes = row::image_at(&rows, index)?.map_or(0, <[u8]>::len);
+                        window.hold(next + index as u64, bytes as u64);
+                    }
+                }
+                let next = next + rows.num_rows() as u64;
+                Ok(Some((rows, (input, next))))
+            }
+        })
+    }
+}
+
+fn of_column(error: ColumnError) -> DataFusionError {
+    DataFusionError::External(Box::new(error))
+}
+
+type NextRows = Option<(RecordBatch, (SendableRecordBatchStream, u64))>;
+
+impl SourceRows {
+    /// A shard that gives fewer rows than its footer promised is broken.
+    fn ended(&self, next: u64) -> Result<NextRows> {
+        let expected = self.piece.first + self.piece.rows;
+        if next == expected {
+            return Ok(None);
+        }
+        Err(DataFusionError::ParquetError(Box::new(
+            datafusion::parquet::errors::ParquetError::EOF(format!(
+                "the rows end at {next}, expected {expected}"
+            )),
+        )))
+    }
+
+    fn named(&self, batch: &RecordBatch, first: u64, schema: &SchemaRef) -> Result<RecordBatch> {
+        let rows = batch.num_rows();
+        let text = |index: Option<usize>| {
+            index.map(|index| text_column(batch.column(index)).map_err(of_column)).transpose()
+        };
+        let numbers = first..first + rows as u64;
+        let ids = text(self.mapping.id)?;
+        let ids: StringArray = numbers
+            .clone()
+            .enumerate()
+            .map(|(index, number)| {
+                let mapped = ids.as_ref().and_then(|ids| row::text_at(ids, index));
+                Some(mapped.map_or_else(|| self.piece.shard.row_id(number), str::to_owned))
+            })
+            .collect();
+        let nothing = || StringArray::new_null(rows);
+        let urls = text(self.mapping.url)?.unwrap_or_else(nothing);
+        let texts = text(self.mapping.text)?.unwrap_or_else(nothing);
+        let image = match self.mapping.image {
+            Some(index) => image_column(batch.column(index)).map_err(of_column)?,
+            None => StructArray::new_null(columns::image_fields(), rows),
+        };
+        let candidates: Vec<Vec<Candidate>> =
+            texts.iter().map(|text| self.candidates(text)).collect();
+        let mut arrays: Vec<ArrayRef> = vec![
+            Arc::new(UInt64Array::from_iter_values(numbers)),
+            Arc::new(ids),
+            Arc::new(urls),
+            Arc::new(texts),
+            Arc::new(image),
+            Arc::new(Int32Array::new_null(rows)),
+            Arc::new(Int32Array::new_null(rows)),
+            new_null_array(&DataType::Struct(columns::fetch_fields()), rows),
+            Arc::new(candidates_array(&candidates)?),
+            Arc::new(nothing()),
+            Arc::new(nothing()),
+            Arc::new(nothing()),
+            Arc::new(nothing()),
+        ];
+        for (index, field) in &self.mapping.passed {
+            arrays.push(plain_column(batch.column(*index), field).map_err(of_column)?);
+        }
+        Ok(RecordBatch::try_new(Arc::clone(schema), arrays)?)
+    }
+
+    /// The text that came with the row; a text of white space alone is none.
+    fn candidates(&self, text: Option<&str>) -> Vec<Candidate> {
+        let text = text.filter(|text| !text.trim().is_empty());
+        text.map(|text| Candidate {
+            text: text.to_owned(),
+            source: self.text_source,
+            by: None,
+            log_prob: None,
+            scores: Vec::new(),
+        })
+        .into_iter()
+        .collect()
+    }
+}
+

@@ -1,0 +1,156 @@
+//! The shards that a pipeline reads.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use arrow::datatypes::{Field, FieldRef, SchemaRef};
+use capfilt_data::columns::{passed_names, plain_type};
+use capfilt_data::footer::hex_digest;
+use capfilt_data::read::Wanted;
+use capfilt_data::{Footer, FooterError, Shard};
+
+use crate::error::PipelineErrorKind;
+use crate::file::Columns;
+
+/// A file that the pipeline names.
+#[derive(Debug)]
+pub(crate) struct Found {
+    pub(crate) shard: Shard,
+    pub(crate) path: PathBuf,
+}
+
+/// The files that `globs` name, each list in the order of their paths.
+pub(crate) fn find(globs: &[String]) -> Result<Vec<Found>, PipelineErrorKind> {
+    let mut found = Vec::new();
+    for glob in globs {
+        let before = found.len();
+        let paths = if glob.contains(['*', '?', '[']) { matches(glob) } else { literal(glob) };
+        let prefix = prefix(glob);
+        for path in paths {
+            let shard = Shard::name(&path, &prefix)?;
+            found.push(Found { shard, path });
+        }
+        if found.len() == before {
+            return Err(PipelineErrorKind::NoShards { glob: glob.clone() });
+        }
+    }
+    Ok(found)
+}
+
+fn literal(path: &str) -> Vec<PathBuf> {
+    let path = PathBuf::from(path);
+    if path.is_dir() {
+        return matches(&format!("{}/**/*.parquet", glob::Pattern::escape(&path.to_string_lossy())));
+    }
+    if path.is_file() { vec![path] } else { Vec::new() }
+}
+
+fn matches(glob: &str) -> Vec<PathBuf> {
+    let options = glob::MatchOptions {
+        case_sensitive: true,
+        require_literal_separator: true,
+        require_literal_leading_dot: true,
+    };
+    let Ok(paths) = glob::glob_with(glob, options) else { return Vec::new() };
+    // What cannot be listed is not found; a glob that finds nothing at all is an error.
+    let mut paths: Vec<PathBuf> = paths.flatten().filter(|path| path.is_file()).collect();
+    paths.sort();
+    paths
+}
+
+/// The folders of `glob` before its first wildcard; of a folder, itself; of a file, its folder.
+fn prefix(glob: &str) -> PathBuf {
+    if !glob.contains(['*', '?', '[']) {
+        let path = Path::new(glob);
+        let folder = if path.is_dir() { path } else { path.parent().unwrap_or(path) };
+        return folder.to_owned();
+    }
+    Path::new(glob)
+        .components()
+        .take_while(|part| !part.as_os_str().to_string_lossy().contains(['*', '?', '[']))
+        .collect()
+}
+
+/// What identifies a shard: bytes, time of change, and digest of the footer.
+pub(crate) fn identity(footer: &Footer) -> String {
+    hex_digest(format!("{} {} {}", footer.size, footer.modified, footer.digest).as_bytes())
+}
+
+/// Where the columns of a shard go.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(crate) struct Mapping {
+    pub(crate) url: Option<usize>,
+    pub(crate) text: Option<usize>,
+    pub(crate) image: Option<usize>,
+    pub(crate) id: Option<usize>,
+    /// Position in the shard and field in the output.
+    pub(crate) passed: Vec<(usize, FieldRef)>,
+}
+
+impl Mapping {
+    /// Finds the columns of a shard with the columns `schema`.
+    pub(crate) fn resolve(
+        columns: &Columns,
+        schema: &SchemaRef,
+        path: &Path,
+    ) -> Result<Self, PipelineErrorKind> {
+        let exist = || schema.fields().iter().map(|field| field.name().clone()).collect();
+        let find = |key: &'static str, named: Option<&String>, wanted: Wanted| {
+            let name = match named {
+                Some(name) => name.as_str(),
+                None if columns.is_empty() => key,
+                None => return Ok(None),
+            };
+            match schema.index_of(name) {
+                Ok(index) if wanted.accepts(schema.field(index).data_type()) => Ok(Some(index)),
+                Ok(index) if named.is_some() => Err(PipelineErrorKind::ColumnType {
+                    key,
+                    column: name.to_owned(),
+                    shard: path.to_owned(),
+                    source: wanted.refuse(schema.field(index).data_type()),
+                }),
+                Err(_) if named.is_some() => Err(PipelineErrorKind::MissingColumn {
+                    key,
+                    column: name.to_owned(),
+                    shard: path.to_owned(),
+                    exist: exist(),
+                }),
+                _ => Ok(None),
+            }
+        };
+        let url = find("url", columns.url.as_ref(), Wanted::Text)?;
+        let text = find("text", columns.text.as_ref(), Wanted::Text)?;
+        let image = find("image", columns.image.as_ref(), Wanted::Image)?;
+        let id = find("id", columns.id.as_ref(), Wanted::Id)?;
+        if url.is_none() && text.is_none() && image.is_none() {
+            return Err(PipelineErrorKind::NoColumns { shard: path.to_owned(), exist: exist() });
+        }
+        let used = [url, text, image, id];
+        let others: Vec<usize> =
+            (0..schema.fields().len()).filter(|index| !used.contains(&Some(*index))).collect();
+        let names: Vec<&str> =
+            others.iter().map(|index| schema.field(*index).name().as_str()).collect();
+        let passed = others
+            .iter()
+            .zip(passed_names(names.iter().copied()))
+            .map(|(index, name)| {
+                let plain = plain_type(schema.field(*index).data_type());
+                (*index, Arc::new(Field::new(name, plain, true)) as FieldRef)
+            })
+            .collect();
+        Ok(Self { url, text, image, id, passed })
+    }
+
+    /// Fields of the passed-through columns.
+    pub(crate) fn passed_fields(&self) -> Vec<FieldRef> {
+        self.passed.iter().map(|(_, field)| Arc::clone(field)).collect()
+    }
+}
+
+/// A shard with its footer, or why it cannot be read.
+pub(crate) fn open(found: &Found) -> Result<Footer, FooterError> {
+    Footer::read(&found.path)?.with_pages()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,65 @@
+//! What a pipeline can do with a row: one verb a file.
+
+pub(crate) mod caption;
+pub(crate) mod decode;
+pub(crate) mod fetch;
+pub(crate) mod score;
+pub(crate) mod where_;
+pub(crate) mod where_text;
+
+pub use caption::Caption;
+pub use decode::{Decode, Pixels, PixelsError};
+pub use score::Score;
+
+use capfilt_fetch::FetchOptions;
+use serde::Serialize;
+
+/// One stage: its name and what it does.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Stage {
+    /// Its name, unique in the pipeline.
+    pub name: String,
+    /// What it does.
+    pub verb: Verb,
+}
+
+/// What a stage does.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Verb {
+    /// Drops rows by a condition.
+    Where(String),
+    /// Drops web texts by a condition.
+    WhereText(String),
+    /// Gets the bytes of pictures.
+    Fetch(FetchOptions),
+    /// Checks the bytes of pictures.
+    Decode(Decode),
+    /// Writes captions.
+    Caption(Caption),
+    /// Scores captions.
+    Score(Score),
+}
+
+impl Verb {
+    /// The verb as it is written in a pipeline file.
+    pub const fn as_str(&self) -> &'static str {
+        match self {
+            Self::Where(_) => "where",
+            Self::WhereText(_) => "where-text",
+            Self::Fetch(_) => "fetch",
+            Self::Decode(_) => "decode",
+            Self::Caption(_) => "caption",
+            Self::Score(_) => "score",
+        }
+    }
+
+    /// Folder of the model package that the stage uses.
+    pub fn model(&self) -> Option<&std::path::Path> {
+        match self {
+            Self::Caption(caption) => Some(&caption.model),
+            Self::Score(score) => Some(&score.model),
+            Self::Where(_) | Self::WhereText(_) | Self::Fetch(_) | Self::Decode(_) => None,
+        }
+    }
+}

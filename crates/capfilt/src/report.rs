@@ -1,0 +1,99 @@
+//! The page: what a run did, as one HTML file that works from disk.
+//!
+//! An output folder is read twice. The first pass ([`survey`]) takes no pictures: it counts, fills
+//! histograms and keeps the few rows worth showing, in heaps of fixed size. The second reads the
+//! pictures of those rows. So the memory is bounded whatever the size of the run, apart from the
+//! page itself.
+//!
+//! Everything from the output is untrusted: texts are escaped by maud, pictures go in only as
+//! formats that were sniffed, the page has no script, and its policy forbids any.
+
+mod chosen;
+mod facts;
+mod histogram;
+mod page;
+mod pictures;
+mod survey;
+
+pub(crate) use self::chosen::{Judged, Row, Why};
+pub(crate) use self::page::visible;
+pub(crate) use self::survey::Survey;
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use capfilt_data::{ColumnError, FooterError, WriteError};
+
+/// Name of the page in an output folder.
+const NAME: &str = "report.html";
+/// Pictures on the page.
+const PICTURES: usize = 60;
+
+/// A page that cannot be written.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ReportError {
+    /// The folder has no `scored` folder with files in it.
+    #[error("`{}` is no output folder of a run: it has no `scored/*.parquet`", .0.display())]
+    NoOutput(PathBuf),
+    /// A folder cannot be listed.
+    #[error("cannot list the output folder")]
+    List(#[source] io::Error),
+    /// A file cannot be read, or not as Parquet.
+    #[error(transparent)]
+    Footer(#[from] FooterError),
+    /// A file has other columns than ours.
+    #[error("`{}` has no usable column `{column}`", path.display())]
+    Column {
+        /// The file.
+        path: PathBuf,
+        /// The column.
+        column: &'static str,
+        /// What is wrong with it, unless it is missing.
+        source: Option<ColumnError>,
+    },
+    /// `run.json` is not JSON.
+    #[error("cannot read `{}`", path.display())]
+    Facts {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        source: serde_json::Error,
+    },
+    /// The page cannot be put on disk.
+    #[error(transparent)]
+    Write(#[from] WriteError),
+}
+
+impl ReportError {
+    /// What to do next.
+    pub(crate) fn hint(&self) -> Option<String> {
+        match self {
+            Self::NoOutput(_) => {
+                Some("name the folder that `capfilt run` wrote into (`[sink] output`)".to_owned())
+            }
+            Self::Footer(_) | Self::Column { .. } | Self::Facts { .. } => Some(
+                "the file is damaged or not ours; remove it and run the pipeline again".to_owned(),
+            ),
+            Self::List(_) | Self::Write(_) => None,
+        }
+    }
+}
+
+/// Reads what a run did, apart from its pictures.
+pub(crate) fn survey(output: &Path) -> Result<Survey, ReportError> {
+    survey::take(output, facts::read(output)?.threshold)
+}
+
+/// Writes `report.html` into the output folder of a run, and says where it is.
+pub(crate) fn write(output: &Path) -> Result<PathBuf, ReportError> {
+    let facts = facts::read(output)?;
+    let mut survey = survey::take(output, facts.threshold)?;
+    let shown = pictures::of(survey.chosen.best(PICTURES), &mut survey.problems);
+    let page = page::render(&facts, &survey, &shown);
+    let path = output.join(NAME);
+    capfilt_data::replace(&path, page.as_bytes())?;
+    Ok(path)
+}
+
+#[cfg(test)]
+mod tests;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use capfilt_image::Preprocess;
 use capfilt_onnx::{Package, Task};
-use ort::value::{DynValue, Tensor};
+use ort::value::Tensor;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -146,11 +146,11 @@ pub(crate) struct MatchEngine {
     device: String,
 }
 
-/// What texts of one batch look like; pictures of one shape are judged together.
-#[derive(Clone, Copy, Eq, Ord, PartialEq, PartialOrd)]
+/// What a picture's texts look like to the matcher; pictures of one shape are judged together.
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
 struct Shape {
-    /// Texts per picture.
-    texts: usize,
+    /// Rows per picture. At least two: one row takes another kernel, whose sums end in other bits.
+    rows: usize,
     /// Tokens per text, `[PAD]` included.
     tokens: usize,
 }
@@ -191,8 +191,8 @@ impl MatchEngine {
         })
     }
 
-    /// Pictures with as many texts and as long ones are judged together: nothing but its own texts
-    /// decides how a picture's texts are filled up.
+    /// Pictures with as many texts and as long ones are judged together. Neither number shows in a
+    /// score: rows of other texts and `[PAD]` change no bit on the CPU (tested).
     fn shape(&self, texts: &[Vec<u32>]) -> Shape {
         let longest = texts.iter().map(Vec::len).max().unwrap_or(0);
         let tokens = if self.device == "cpu" {
@@ -201,7 +201,7 @@ impl MatchEngine {
             MOST_TOKENS
         };
         Shape {
-            texts: texts.len(),
+            rows: texts.len().max(2),
             tokens,
         }
     }
@@ -217,66 +217,96 @@ impl MatchEngine {
             .map(|question| question.pixels.as_slice())
             .collect();
         let encoded = self.encoder.encode(&pictures)?;
+        let features = self.text_features(shape, questions)?;
+        for (name, value) in &encoded.cross {
+            self.matcher.bind(name, value)?;
+        }
+        let logits = self.logits(shape, questions)?;
+        let width = encoded.features.len() / questions.len().max(1);
+        let mut features = features.chunks(width.max(1));
+        let judged = questions
+            .iter()
+            .zip(encoded.features.chunks(width.max(1)))
+            .zip(logits.chunks(2 * shape.rows))
+            .map(|((question, image), logits)| {
+                logits
+                    .chunks(2)
+                    .take(question.texts.len())
+                    .zip(features.by_ref().take(question.texts.len()))
+                    .map(|(logits, text)| TextScore {
+                        match_probability: Some(probability(logits)),
+                        similarity: cosine(image, text),
+                    })
+                    .collect()
+            })
+            .collect();
+        Ok(judged)
+    }
+
+    /// Features of all texts, `[R, E]` flat.
+    fn text_features(
+        &mut self,
+        shape: Shape,
+        questions: &[&Question],
+    ) -> Result<Vec<f32>, ModelError> {
         let texts: Vec<&[u32]> = questions
             .iter()
             .flat_map(|question| question.texts.iter().map(Vec::as_slice))
             .collect();
-        let (ids, mask) = self.padded(&texts, shape.tokens);
-        let tensor = |graph: &Graph, values: Vec<i64>| -> Result<DynValue, ModelError> {
-            let tensor = Tensor::from_array(([texts.len(), shape.tokens], values));
-            Ok(tensor.map_err(|error| graph.failed(&error))?.into_dyn())
-        };
-        let mask = tensor(&self.text, mask)?;
-        self.text
-            .bind("input_ids", &tensor(&self.text, ids.clone())?)?;
-        self.text.bind("attention_mask", &mask)?;
-        let text_features = single(&mut self.text)?;
+        let (ids, mask) = padded(&texts, shape.tokens, self.pad);
+        bind_texts(&mut self.text, shape.tokens, ids, mask)?;
+        single(&mut self.text)
+    }
 
-        let mut matched = ids;
-        for row in matched.chunks_mut(shape.tokens) {
-            row[0] = i64::from(self.first_token);
-        }
-        for (name, value) in &encoded.cross {
-            self.matcher.bind(name, value)?;
-        }
-        self.matcher
-            .bind("input_ids", &tensor(&self.matcher, matched)?)?;
-        self.matcher.bind("attention_mask", &mask)?;
-        let logits = single(&mut self.matcher)?;
-
-        let width = encoded.features.len() / questions.len().max(1);
-        let scores: Vec<TextScore> = logits
-            .chunks(2)
-            .zip(text_features.chunks(width.max(1)))
-            .enumerate()
-            .map(|(row, (logits, text))| {
-                let picture = row / shape.texts;
-                let image = &encoded.features[picture * width..(picture + 1) * width];
-                TextScore {
-                    match_probability: Some(probability(logits)),
-                    similarity: cosine(image, text),
-                }
+    /// Logits of the matching head, `[B * rows, 2]` flat; rows beyond a picture's texts mean nothing.
+    fn logits(&mut self, shape: Shape, questions: &[&Question]) -> Result<Vec<f32>, ModelError> {
+        let texts: Vec<&[u32]> = questions
+            .iter()
+            .flat_map(|question| {
+                question
+                    .texts
+                    .iter()
+                    .cycle()
+                    .take(shape.rows)
+                    .map(Vec::as_slice)
             })
             .collect();
-        Ok(scores
-            .chunks(shape.texts)
-            .map(<[TextScore]>::to_vec)
-            .collect())
-    }
-
-    /// Token ids and mask of texts, `[R, T]` flat.
-    fn padded(&self, texts: &[&[u32]], tokens: usize) -> (Vec<i64>, Vec<i64>) {
-        let mut ids = Vec::with_capacity(texts.len() * tokens);
-        let mut mask = Vec::with_capacity(texts.len() * tokens);
-        for text in texts {
-            let padding = tokens.saturating_sub(text.len());
-            ids.extend(text.iter().map(|&id| i64::from(id)));
-            ids.extend(std::iter::repeat_n(i64::from(self.pad), padding));
-            mask.extend(std::iter::repeat_n(1, text.len()));
-            mask.extend(std::iter::repeat_n(0, padding));
+        let (mut ids, mask) = padded(&texts, shape.tokens, self.pad);
+        for row in ids.chunks_mut(shape.tokens) {
+            row[0] = i64::from(self.first_token);
         }
-        (ids, mask)
+        bind_texts(&mut self.matcher, shape.tokens, ids, mask)?;
+        single(&mut self.matcher)
     }
+}
+
+/// Token ids and mask of texts, `[R, T]` flat.
+fn padded(texts: &[&[u32]], tokens: usize, pad: u32) -> (Vec<i64>, Vec<i64>) {
+    let mut ids = Vec::with_capacity(texts.len() * tokens);
+    let mut mask = Vec::with_capacity(texts.len() * tokens);
+    for text in texts {
+        let padding = tokens.saturating_sub(text.len());
+        ids.extend(text.iter().map(|&id| i64::from(id)));
+        ids.extend(std::iter::repeat_n(i64::from(pad), padding));
+        mask.extend(std::iter::repeat_n(1, text.len()));
+        mask.extend(std::iter::repeat_n(0, padding));
+    }
+    (ids, mask)
+}
+
+/// Binds texts of `tokens` tokens each.
+fn bind_texts(
+    graph: &mut Graph,
+    tokens: usize,
+    ids: Vec<i64>,
+    mask: Vec<i64>,
+) -> Result<(), ModelError> {
+    for (input, values) in [("input_ids", ids), ("attention_mask", mask)] {
+        let tensor = Tensor::from_array(([values.len() / tokens, tokens], values))
+            .map_err(|error| graph.failed(&error))?;
+        graph.bind(input, &tensor.into_dyn())?;
+    }
+    Ok(())
 }
 
 impl Engine for MatchEngine {

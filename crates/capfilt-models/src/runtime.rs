@@ -323,7 +323,8 @@ fn open(library: &RuntimeLibrary, threads: Option<NonZeroUsize>) -> Result<Loade
         .path
         .canonicalize()
         .map_err(|error| unusable(error.to_string()))?;
-    let builder = ort::init_from(&path).map_err(|error| unusable(refusal(&error)))?;
+    let version = version(&path).map_err(&unusable)?;
+    let builder = ort::init_from(&path).map_err(|error| unusable(error.to_string()))?;
     let threads = threads
         .or_else(|| std::thread::available_parallelism().ok())
         .map_or(1, NonZeroUsize::get);
@@ -342,47 +343,53 @@ fn open(library: &RuntimeLibrary, threads: Option<NonZeroUsize>) -> Result<Loade
     Ok(Loaded {
         path: library.path.clone(),
         origin: library.origin,
-        version: version(&path),
+        version,
         providers: providers(),
         threads,
         environment,
     })
 }
 
-/// What is wrong with a library that was refused.
-fn refusal(error: &ort::LoadDynamicError) -> String {
-    match error {
-        ort::LoadDynamicError::Dlopen { error, .. } => format!("the system's loader says: {error}"),
-        ort::LoadDynamicError::MissingApi { .. } => "it is a library of something else".to_owned(),
-        ort::LoadDynamicError::InvalidVersionString => "it does not tell its version".to_owned(),
-        ort::LoadDynamicError::BadVersion { version_str, .. } => {
-            format!(
-                "it is version `{version_str}`, expected 1.{} or later",
-                ort::MINOR_VERSION
-            )
-        }
-    }
-}
-
-/// The version that a library states; `unknown` when it does not.
-fn version(path: &Path) -> String {
+/// The version that a library states, or what is wrong with it.
+///
+/// Looked at before `ort` sees the file, which would keep the first library that it opens and panics
+/// over one that is hollow.
+fn version(path: &Path) -> Result<String, String> {
     #[expect(
         unsafe_code,
-        reason = "the version is only told by a C function that `ort` does not expose; the library \
-                  is loaded already, and the entry point's signature never changed"
+        reason = "opening a library runs its initialisers, as its user asked for; the entry point's \
+                  signature is the same in every release, and a null from it is looked for"
     )]
     let version = unsafe {
-        libloading::Library::new(path).ok().and_then(|library| {
-            let base: libloading::Symbol<
-                '_,
-                unsafe extern "C" fn() -> *const ort::sys::OrtApiBase,
-            > = library.get(b"OrtGetApiBase").ok()?;
-            let base = base().as_ref()?;
-            let version = std::ffi::CStr::from_ptr((base.GetVersionString)());
-            Some(version.to_string_lossy().into_owned())
-        })
+        let library = libloading::Library::new(path)
+            .map_err(|error| format!("the system's loader says: {error}"))?;
+        let base: libloading::Symbol<'_, unsafe extern "C" fn() -> *const ort::sys::OrtApiBase> =
+            library
+                .get(b"OrtGetApiBase")
+                .map_err(|_| "it is a library of something else".to_owned())?;
+        let base = base()
+            .as_ref()
+            .ok_or_else(|| "it offers nothing".to_owned())?;
+        let version = (base.GetVersionString)();
+        if version.is_null() {
+            return Err("it does not tell its version".to_owned());
+        }
+        std::ffi::CStr::from_ptr(version)
+            .to_string_lossy()
+            .into_owned()
     };
-    version.unwrap_or_else(|| "unknown".to_owned())
+    let minor = version
+        .strip_prefix("1.")
+        .and_then(|rest| rest.split('.').next())
+        .and_then(|minor| minor.parse::<u32>().ok());
+    if minor.is_some_and(|minor| minor >= ort::MINOR_VERSION) {
+        Ok(version)
+    } else {
+        Err(format!(
+            "it is version `{version}`, expected 1.{} or later",
+            ort::MINOR_VERSION
+        ))
+    }
 }
 
 fn providers() -> Vec<String> {

@@ -39,3 +39,44 @@ fn cleaning_twice_changes_nothing() {
         assert_eq!(clean_caption(&once), once, "{text:?}");
     }
 }
+
+fn texts() -> Texts {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("../../tests/golden/blip/prompted/captioner/tokenizer.json");
+    let json = fs_err::read(&folder).unwrap();
+    let tokenizer = Tokenizer::from_bytes(json).unwrap();
+    let id = |token| tokenizer.token_to_id(token);
+    let tokens = SpecialTokens {
+        pad: id("[PAD]").unwrap(),
+        cls: id("[CLS]").unwrap(),
+        sep: id("[SEP]").unwrap(),
+        dec: id("[DEC]"),
+        enc: id("[ENC]"),
+    };
+    Texts::open(&folder, &tokens).unwrap()
+}
+
+#[test]
+fn judged_texts_are_framed_and_cut_to_35_tokens() {
+    let texts = texts();
+    let tokens = texts.judged(&"a ".repeat(29)).unwrap();
+    assert_eq!(tokens.len(), 31);
+    let tokens = texts.judged(&"a,".repeat(400)).unwrap();
+    assert_eq!(tokens.len(), MOST_TOKENS);
+    assert_eq!(
+        (tokens[0], tokens[34]),
+        (texts.tokens.cls, texts.tokens.sep)
+    );
+    assert_eq!(
+        texts.judged("").unwrap(),
+        [texts.tokens.cls, texts.tokens.sep]
+    );
+}
+
+#[test]
+fn special_tokens_typed_into_a_text_stay_text() {
+    let texts = texts();
+    let tokens = texts.judged("[SEP] [ENC]").unwrap();
+    let inner = &tokens[1..tokens.len() - 1];
+    assert!(!inner.contains(&texts.tokens.sep) && !inner.contains(&texts.tokens.enc.unwrap()));
+}

@@ -200,7 +200,8 @@ impl PieceWriter {
 
     /// Digest of the rows written so far. Closes the row group that is open.
     pub fn content(&mut self) -> Result<String, WriteError> {
-        match self.writer.flush() {
+        let flushed = self.writer.flush().and_then(|()| Ok(self.writer.sync()?));
+        match flushed {
             Ok(()) => Ok(self.sink.digest()),
             Err(error) => Err(self.failed(WriteErrorKind::of_parquet(error, &self.sink))),
         }

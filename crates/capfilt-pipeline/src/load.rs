@@ -275,6 +275,17 @@ fn with_settings(
             .unwrap_or_else(|| Value::String(typed.to_owned()));
         let path: Vec<&str> = path.trim().split('.').collect();
         set(&mut table, &path, typed).map_err(refuse)?;
+        // `[keep]` has one rule: the one that was set takes the place of the other.
+        let other = match path.as_slice() {
+            ["keep", "where"] => Some("threshold"),
+            ["keep", "threshold"] => Some("where"),
+            _ => None,
+        };
+        if let (Some(other), Some(keep)) =
+            (other, table.get_mut("keep").and_then(Value::as_table_mut))
+        {
+            keep.remove(other);
+        }
         file = table
             .clone()
             .try_into()

@@ -16,27 +16,27 @@ use crate::resume::{Standing, standing};
 use crate::shelf::Shelf;
 
 /// Key of the version that wrote a file.
-pub const VERSION: &str = "capfilt.version";
+pub(crate) const VERSION: &str = "capfilt.version";
 /// Key of the digest of the stages and packages that a piece was made with.
-pub const PIPELINE: &str = "capfilt.pipeline";
+pub(crate) const PIPELINE: &str = "capfilt.pipeline";
 /// Key of the identity of a piece's shard.
-pub const INPUT: &str = "capfilt.input";
+pub(crate) const INPUT: &str = "capfilt.input";
 /// Key of the digest of the decision.
-pub const DECISION: &str = "capfilt.decision";
+pub(crate) const DECISION: &str = "capfilt.decision";
 /// Key of the content digest of the `scored` file that a derived file follows from.
-pub const SCORED: &str = "capfilt.scored";
+pub(crate) const SCORED: &str = "capfilt.scored";
 /// Key of the digests of the packages, as JSON by stage.
-pub const PACKAGES: &str = "capfilt.packages";
+pub(crate) const PACKAGES: &str = "capfilt.packages";
 /// Key of the version of ONNX Runtime.
-pub const RUNTIME: &str = "capfilt.runtime";
+pub(crate) const RUNTIME: &str = "capfilt.runtime";
 /// Key of the devices that models ran on.
-pub const PROVIDER: &str = "capfilt.provider";
+pub(crate) const PROVIDER: &str = "capfilt.provider";
 /// Key of the precisions of the packages, as JSON by stage.
-pub const PRECISION: &str = "capfilt.precision";
+pub(crate) const PRECISION: &str = "capfilt.precision";
 /// Key of the counts of a file, as JSON.
-pub const COUNTS: &str = "capfilt.counts";
+pub(crate) const COUNTS: &str = "capfilt.counts";
 /// Key of what pictures were stored by: `all`, or the digest of the decision.
-pub const IMAGES: &str = "capfilt.images";
+pub(crate) const IMAGES: &str = "capfilt.images";
 
 /// Form of `run.json` that this version writes.
 const FORMAT: u32 = 1;

@@ -15,7 +15,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use arrow::array::{
-    Array, ArrayRef, Int32Array, RecordBatch, StringArray, StructArray, UInt64Array,
+    ArrayRef, Int32Array, RecordBatch, StringArray, StructArray, UInt64Array,
     new_null_array,
 };
 use arrow::datatypes::{DataType, SchemaRef};

@@ -135,6 +135,13 @@ fn settings_reach_stages_by_verb_name_or_index() {
 }
 
 #[test]
+fn a_keep_rule_that_is_set_replaces_the_other() {
+    let pipeline = with(&["keep.where=match > 0.9 and similarity > 0.1"]).unwrap();
+    assert_eq!(pipeline.file.keep.as_ref().unwrap().threshold, None);
+    assert_eq!(pipeline.keep.describe(), "match > 0.9 and similarity > 0.1");
+}
+
+#[test]
 fn settings_that_do_not_fit_are_refused() {
     let message = |setting: &str| with(&[setting]).unwrap_err().to_string();
     assert!(message("stage.fetch.concurency=8").contains("did you mean `concurrency`?"));

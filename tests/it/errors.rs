@@ -37,43 +37,98 @@ fn refused(work: &Work) -> String {
 #[test]
 fn an_unknown_key_is_named_with_the_nearest_known_one() {
     let work = work("[[stage]]\ndecode = { min-sid = 16 }\n");
-    assert_snapshot!(refused(&work));
+    assert_snapshot!(refused(&work), @r"
+    exit code 3
+    error: cannot use the pipeline `[DIR]/pipeline.toml`
+      caused by: line 8, column 12: unknown field `min-sid`, expected one of `max-pixels`, `min-side`, `orientation`, `alpha`; did you mean `min-side`?
+          |
+        8 | decode = { min-sid = 16 }
+          |            ^^^^^^^
+
+    hint: `capfilt schema pipeline` prints every key and its type
+    ");
 }
 
 #[test]
 fn an_unknown_stage_is_named_with_the_nearest_known_one() {
-    assert_snapshot!(refused(&work("[[stage]]\ncaptoin = {}\n")));
+    assert_snapshot!(refused(&work("[[stage]]\ncaptoin = {}\n")), @r"
+    exit code 3
+    error: cannot use the pipeline `[DIR]/pipeline.toml`
+      caused by: line 8, column 1: unknown field `captoin`, expected one of `name`, `where`, `where-text`, `fetch`, `decode`, `caption`, `score`; did you mean `caption`?
+          |
+        8 | captoin = {}
+          | ^^^^^^^
+
+    hint: `capfilt schema pipeline` prints every key and its type
+    ");
 }
 
 #[test]
 fn a_value_of_the_wrong_type_says_what_is_expected() {
     assert_snapshot!(refused(&work(
         "[[stage]]\ndecode = { min-side = \"big\" }\n"
-    )));
+    )), @r#"
+    exit code 3
+    error: cannot use the pipeline `[DIR]/pipeline.toml`
+      caused by: line 8, column 23: invalid type: string "big", expected u32
+          |
+        8 | decode = { min-side = "big" }
+          |                       ^^^^^
+
+    hint: `capfilt schema pipeline` prints every key and its type
+    "#);
 }
 
 #[test]
 fn a_size_without_a_known_unit_is_refused() {
     assert_snapshot!(refused(&work(
         "[[stage]]\nfetch = { max-size = \"20 stones\" }\n"
-    )));
+    )), @r#"
+    exit code 3
+    error: cannot use the pipeline `[DIR]/pipeline.toml`
+      caused by: line 8, column 22: `20 stones` is not a size; write it like "20 MiB" or "500 kB"
+          |
+        8 | fetch = { max-size = "20 stones" }
+          |                      ^^^^^^^^^^^
+
+    hint: `capfilt schema pipeline` prints every key and its type
+    "#);
 }
 
 #[test]
 fn broken_toml_is_shown_with_its_line() {
-    assert_snapshot!(refused(&work("[[stage]\ndecode = {}\n")));
+    assert_snapshot!(refused(&work("[[stage]\ndecode = {}\n")), @r"
+    exit code 3
+    error: cannot use the pipeline `[DIR]/pipeline.toml`
+      caused by: line 7, column 9: unclosed array table, expected `]`
+          |
+        7 | [[stage]
+          |         ^
+
+    hint: `capfilt schema pipeline` prints every key and its type
+    ");
 }
 
 #[test]
 fn a_where_clause_that_is_no_sql_is_refused() {
     assert_snapshot!(refused(&work(
         "[[stage]]\nwhere = \"length(text) >>> 3\"\n"
-    )));
+    )), @r#"
+    exit code 3
+    error: cannot use the pipeline `[DIR]/pipeline.toml`
+      caused by: stage `where`
+      caused by: `length(text) >>> 3` cannot be used: parserError("Expected: an expression, found: > at Line: 1, Column: 16"); known here: id, url, text
+    "#);
 }
 
 #[test]
 fn a_where_clause_over_an_unknown_column_names_those_that_exist() {
-    assert_snapshot!(refused(&work("[[stage]]\nwhere = \"lenght > 3\"\n")));
+    assert_snapshot!(refused(&work("[[stage]]\nwhere = \"lenght > 3\"\n")), @r"
+    exit code 3
+    error: cannot use the pipeline `[DIR]/pipeline.toml`
+      caused by: stage `where`
+      caused by: `lenght > 3` cannot be used: there is no column lenght; known here: id, url, text
+    ");
 }
 
 #[test]
@@ -84,14 +139,23 @@ fn a_missing_column_is_refused_with_the_columns_that_exist() {
         &work.shard_path("a"),
         vec![("alt", texts.clone()), ("link", texts)],
     );
-    assert_snapshot!(refused(&work));
+    assert_snapshot!(refused(&work), @r"
+    exit code 3
+    error: cannot use the pipeline `[DIR]/pipeline.toml`
+      caused by: `source.columns.text`: there is no column `text` in `[DIR]/in/a.parquet`; there are alt, link
+    ");
 }
 
 #[test]
 fn a_missing_model_package_is_refused() {
     assert_snapshot!(refused(&work(
         "[[stage]]\ndecode = {}\n[[stage]]\nscore = { model = \"no/such\" }\n"
-    )));
+    )), @r"
+    exit code 3
+    error: cannot use the pipeline `[DIR]/pipeline.toml`
+      caused by: stage `score`
+      caused by: `[DIR]/no/such` is no model package: it has no `model.json`; make one with `capfilt model import`
+    ");
 }
 
 /// A copy of a committed package, to be damaged.
@@ -120,7 +184,12 @@ fn a_package_with_a_changed_file_is_refused() {
     );
     work.write_pipeline(&text);
     insta::with_settings!({filters => vec![(r"\b[0-9a-f]{16,64}\b", "[DIGEST]")]}, {
-        assert_snapshot!(refused(&work));
+        assert_snapshot!(refused(&work), @r"
+    exit code 3
+    error: cannot use the pipeline `[DIR]/pipeline.toml`
+      caused by: stage `score`
+      caused by: `[DIR]/filter/tokenizer.json` has SHA-256 [DIGEST], expected [DIGEST]: the file was changed or damaged; import the checkpoint again
+    ");
     });
 }
 
@@ -130,7 +199,10 @@ fn a_package_without_one_of_its_files_is_refused() {
     let package = copied_package(&work, "filter");
     fs_err::remove_file(package.join("tokenizer.json")).unwrap();
     let ran = capfilt(["model", "show", package.to_str().unwrap()]).expect_code(3);
-    assert_snapshot!(work.told(&ran));
+    assert_snapshot!(work.told(&ran), @r"
+    exit code 3
+    error: cannot read `[DIR]/filter/tokenizer.json`: failed to open file `[DIR]/filter/tokenizer.json`: No such file or directory (os error 2)
+    ");
 }
 
 #[test]
@@ -142,7 +214,11 @@ fn a_filter_where_a_captioner_is_wanted_is_refused() {
     );
     let work = work(&stages);
     let told = refused(&work).replace(&filter.display().to_string(), "[PACKAGE]");
-    assert_snapshot!(told);
+    assert_snapshot!(told, @r"
+    exit code 3
+    error: cannot use the pipeline `[DIR]/pipeline.toml`
+      caused by: `stage.caption.model`: `[PACKAGE]` is no captioner package; import one with `capfilt model import --task captioner`
+    ");
 }
 
 #[test]
@@ -161,20 +237,33 @@ fn two_shards_of_one_name_are_refused() {
         globs[1].to_str().unwrap(),
     ])
     .expect_code(3);
-    assert_snapshot!(work.told(&ran));
+    assert_snapshot!(work.told(&ran), @r"
+    exit code 3
+    error: cannot use the pipeline `[DIR]/pipeline.toml`
+      caused by: `[DIR]/in/a.parquet` and `[DIR]/more/a.parquet` would both be written to `a.parquet`; rename one, or choose a glob whose literal part ends before the folders that tell them apart
+    ");
     assert!(!work.output().join("scored").exists());
 }
 
 #[test]
 fn a_glob_that_finds_nothing_is_refused() {
-    assert_snapshot!(refused(&Work::new(WITHOUT_MODELS)));
+    assert_snapshot!(refused(&Work::new(WITHOUT_MODELS)), @r"
+    exit code 3
+    error: cannot use the pipeline `[DIR]/pipeline.toml`
+      caused by: `source.shards`: `[DIR]/in/**/*.parquet` finds no file
+    ");
 }
 
 #[test]
 fn a_missing_pipeline_file_is_refused() {
     let work = work(WITHOUT_MODELS);
     fs_err::remove_file(work.pipeline()).unwrap();
-    assert_snapshot!(refused(&work));
+    assert_snapshot!(refused(&work), @r"
+    exit code 3
+    error: cannot use the pipeline `[DIR]/pipeline.toml`
+      caused by: cannot read it
+      caused by: failed to open file `[DIR]/pipeline.toml`: No such file or directory (os error 2)
+    ");
 }
 
 #[test]
@@ -188,7 +277,10 @@ fn the_output_of_another_pipeline_is_refused_and_untouched() {
             .replace("name = \"test\"", "name = \"other\""),
     );
     let ran = work.run().expect_code(3);
-    assert_snapshot!(work.told(&ran));
+    assert_snapshot!(work.told(&ran), @r"
+    exit code 3
+    error: `[DIR]/out` is the output of the pipeline `test`, not of `other`; choose another `[sink] output` or `--output`
+    ");
     assert_eq!(work.rows("scored"), before);
 }
 
@@ -198,7 +290,11 @@ fn a_setting_that_does_not_exist_is_refused() {
     let ran = work
         .run_with(&["--set", "keep.treshold=0.6"])
         .expect_code(3);
-    assert_snapshot!(work.told(&ran));
+    assert_snapshot!(work.told(&ran), @r"
+    exit code 3
+    error: cannot use the pipeline `[DIR]/pipeline.toml`
+      caused by: `--set keep.treshold=0.6`: unknown field `treshold`, expected `threshold` or `where`; did you mean `threshold`?
+    ");
     let ran = work.run_with(&["--set", "keep.threshold"]);
     assert!(matches!(ran.code, Some(2 | 3)), "{}", ran.told());
 }

@@ -123,7 +123,7 @@ pub(crate) fn write_columns(path: &Path, columns: Vec<(&str, ArrayRef)>) {
 /// A whole Parquet file as one batch.
 pub(crate) fn read(path: &Path) -> RecordBatch {
     let file = File::open(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
-    let reader = ParquetRecordBatchReaderBuilder::try_new(file).unwrap();
+    let reader = ParquetRecordBatchReaderBuilder::try_new(file.into_parts().0).unwrap();
     let schema = Arc::clone(reader.schema());
     let batches: Vec<_> = reader.build().unwrap().map(Result::unwrap).collect();
     concat_batches(&schema, &batches).unwrap()

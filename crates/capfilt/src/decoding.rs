@@ -131,6 +131,16 @@ pub(crate) enum DecodingUsageError {
 }
 
 impl DecodingArgs {
+    /// What is wrong whatever the default is.
+    pub(crate) fn check(&self) -> Result<(), DecodingUsageError> {
+        match (self.decoding, self.length_normalisation) {
+            (Some(DecodingName::Greedy | DecodingName::Nucleus(_)), Some(_)) => {
+                Err(DecodingUsageError::NotBeam)
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// What was typed laid over `default`; defaults of another kind of decoding are the program's.
     pub(crate) fn over(&self, default: Decoding) -> Result<Decoding, DecodingUsageError> {
         let mut decoding = match (self.decoding, default) {

@@ -60,6 +60,9 @@ pub(crate) enum Failure {
     /// A signal came, and what was being done did not end in time.
     #[error("interrupted")]
     Interrupted,
+    /// Code of ours broke a rule of its own.
+    #[error("the program is broken")]
+    Panicked,
     /// Stdout was closed by whoever read it: no news to anybody.
     #[error("stdout is closed")]
     StdoutClosed,
@@ -99,6 +102,7 @@ impl Failure {
             | Self::Schema(_)
             | Self::Pictures { .. }
             | Self::Interrupted
+            | Self::Panicked
             | Self::Stdout(_)
             | Self::Json(_)
             | Self::Workers(_)
@@ -111,6 +115,7 @@ impl Failure {
     pub(crate) fn hint(&self) -> Option<String> {
         match self {
             Self::Interrupted => Some(RESUME.to_owned()),
+            Self::Panicked => Some(REPORT.to_owned()),
             Self::Schema(error) => error.hint(),
             Self::Report(error) => error.hint(),
             Self::Demo(error) => error.hint(),
@@ -125,6 +130,9 @@ impl Failure {
 
 /// How to find out what a pipeline file may hold.
 const SYNTAX: &str = "`capfilt schema pipeline` prints every key and its type";
+
+/// What to do about a bug.
+const REPORT: &str = "this is a bug; please report it with the lines above";
 
 /// How to go on after an interruption.
 const RESUME: &str = "run the same command again to go on; finished pieces are kept";

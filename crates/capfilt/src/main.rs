@@ -21,22 +21,23 @@ mod schema;
 mod session;
 mod signals;
 
+use std::panic::{self, AssertUnwindSafe};
 use std::process;
 
 use clap::Parser;
 
 use crate::cli::Cli;
+use crate::failure::Failure;
 use crate::session::Session;
 
 fn main() -> process::ExitCode {
     let Cli { global, command } = Cli::parse();
     let session = Session::start(&global);
-    let code = match commands::execute(command, &session) {
-        Ok(code) => code,
-        Err(failure) => {
-            failure::show(&failure, &session);
-            failure.exit_code()
-        }
-    };
+    // A panic is a broken invariant, told already by the panic hook; its exit code is ours too.
+    let done = panic::catch_unwind(AssertUnwindSafe(|| commands::execute(command, &session)));
+    let code = done.unwrap_or(Err(Failure::Panicked)).unwrap_or_else(|failure| {
+        failure::show(&failure, &session);
+        failure.exit_code()
+    });
     code.into()
 }

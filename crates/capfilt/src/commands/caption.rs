@@ -26,6 +26,7 @@ struct Line<'line> {
 
 /// Captions pictures in the order in which they were named.
 pub(crate) async fn caption(args: &cli::Caption, session: &Session) -> Result<ExitCode, Failure> {
+    args.decoding.check()?;
     let package = Package::open(&args.model)?;
     let by_package = &package.manifest.decoding;
     let default = Decoding::deserialize(by_package).map_err(Failure::PackageDecoding)?;

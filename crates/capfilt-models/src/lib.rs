@@ -31,3 +31,6 @@ pub use matcher::{FirstToken, MatchOptions, Matcher, TextScore};
 pub use seed::row_seed;
 pub use stop::Stop;
 pub use text::clean_caption;
+
+#[cfg(test)]
+mod parity;

@@ -1,6 +1,7 @@
 //! The program as users run it, and the rules of the workspace.
 
 mod cli;
+mod demo;
 mod errors;
 mod layout;
 mod models;

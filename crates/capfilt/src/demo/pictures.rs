@@ -70,8 +70,13 @@ impl Pictures {
         })
     }
 
-    pub(crate) fn iter(&self) -> impl Iterator<Item = &Picture> {
+    pub(crate) fn iter(&self) -> impl DoubleEndedIterator<Item = &Picture> {
         self.pictures.iter()
+    }
+
+    /// One with a title, for troubles that need a good picture.
+    pub(crate) fn example(&self) -> Option<&Picture> {
+        self.iter().rfind(|picture| picture.title.is_some())
     }
 
     pub(crate) fn len(&self) -> usize {

@@ -148,7 +148,7 @@ impl Server {
             listener => listener?,
         };
         let address = listener.local_addr()?;
-        let example = pictures.iter().next();
+        let example = pictures.example();
         let site = Arc::new(Site {
             pictures: pictures
                 .iter()

@@ -1,6 +1,6 @@
 //! What came of the demo, in lines for a terminal.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use capfilt_data::Source;
 
@@ -55,18 +55,31 @@ fn lines(survey: &Survey) -> Vec<String> {
         );
     }
 
-    let best = survey.chosen.best(LOOKED_AT);
+    let mut best = survey.chosen.best(LOOKED_AT);
+    // The best caption first: an example is to show what the thing can do.
+    let score = |row: &Row| {
+        let kept = row
+            .judged
+            .iter()
+            .filter(|one| one.kept)
+            .filter_map(|one| one.score);
+        kept.max_by(f32::total_cmp).unwrap_or(0.0)
+    };
+    best.sort_by(|(_, one), (_, other)| score(other).total_cmp(&score(one)));
     for (why, title) in [
         (Why::Best, "kept, with the score"),
         (Why::Replaced, "replaced"),
         (Why::Emptied, "removed"),
     ] {
-        let examples = best
+        let mut seen = BTreeSet::new();
+        let examples: Vec<_> = best
             .iter()
             .filter(|(shown, _)| *shown == why)
-            .take(EXAMPLES);
-        let mut examples = examples.map(|(_, row)| example(row)).peekable();
-        if examples.peek().is_some() {
+            .filter(|(_, row)| seen.insert(row.judged.first().map(|judged| judged.text.clone())))
+            .take(EXAMPLES)
+            .map(|(_, row)| example(row))
+            .collect();
+        if !examples.is_empty() {
             lines.push(String::new());
             lines.push(title.to_owned());
             lines.extend(examples);

@@ -65,6 +65,16 @@ pub enum ImportError {
         /// The shape that the configuration implies.
         expected: Vec<usize>,
     },
+    /// A tensor is larger than any model needs.
+    #[error("tensor `{name}` has shape {got:?}, expected at most {limit} elements")]
+    TooLarge {
+        /// Its name in the checkpoint.
+        name: String,
+        /// The shape in the file.
+        got: Vec<usize>,
+        /// The most elements that are read.
+        limit: usize,
+    },
     /// A tensor has an element type that no weight may have.
     #[error("tensor `{name}` has element type `{got}`, expected f32, f16, bf16 or f64")]
     WrongType {
@@ -72,6 +82,14 @@ pub enum ImportError {
         name: String,
         /// The type in the file.
         got: String,
+    },
+    /// The values of a tensor could not be read.
+    #[error("cannot read the values of tensor `{name}`: {source}")]
+    Values {
+        /// Its name in the checkpoint.
+        name: String,
+        /// What went wrong.
+        source: std::io::Error,
     },
     /// A tensor holds a value that is not finite.
     #[error(

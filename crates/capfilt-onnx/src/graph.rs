@@ -1,5 +1,8 @@
 //! Building an ONNX graph: typed values, one method per operator.
 
+#[cfg(test)]
+mod tests;
+
 use prost::Message as _;
 
 use crate::proto::{
@@ -137,7 +140,7 @@ impl Graph {
             .iter()
             .flat_map(|value| value.to_le_bytes())
             .collect();
-        self.constant(name, Element::I64, vec![values.len() as i64], bytes)
+        self.constant(name, Element::I64, vec![axis(values.len())], bytes)
     }
 
     /// One integer as a constant scalar.
@@ -426,12 +429,6 @@ impl Graph {
         )
     }
 
-    /// Number of nodes so far.
-    #[cfg(test)]
-    pub(crate) fn nodes(&self) -> &[NodeProto] {
-        &self.graph.node
-    }
-
     /// The model file: the graph with its operator sets.
     pub(crate) fn encode(self) -> Vec<u8> {
         let contrib = self.graph.node.iter().any(|node| node.domain == CONTRIB);
@@ -457,11 +454,13 @@ impl Graph {
 }
 
 /// Axis sizes as ONNX writes them.
-pub(crate) fn signed(shape: &[usize]) -> Vec<i64> {
-    shape
-        .iter()
-        .map(|&size| i64::try_from(size).unwrap_or(i64::MAX))
-        .collect()
+fn signed(shape: &[usize]) -> Vec<i64> {
+    shape.iter().map(|&size| axis(size)).collect()
+}
+
+/// The size of an axis as ONNX writes it.
+pub(crate) fn axis(size: usize) -> i64 {
+    i64::try_from(size).unwrap_or(i64::MAX)
 }
 
 fn attribute(attribute: Attribute) -> AttributeProto {
@@ -482,9 +481,9 @@ fn attribute(attribute: Attribute) -> AttributeProto {
 fn value_info(name: &str, element: Element, shape: &[Axis]) -> ValueInfoProto {
     let dim = shape
         .iter()
-        .map(|axis| DimensionProto {
-            value: Some(match axis {
-                Axis::Fixed(size) => Dimension::Size(i64::try_from(*size).unwrap_or(i64::MAX)),
+        .map(|known| DimensionProto {
+            value: Some(match known {
+                Axis::Fixed(size) => Dimension::Size(axis(*size)),
                 Axis::Named(name) => Dimension::Name((*name).to_owned()),
             }),
         })

@@ -1,5 +1,8 @@
 //! From a checkpoint to a package.
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
@@ -172,8 +175,8 @@ fn publish(folder: tempfile::TempDir, output: &Path) -> Result<(), ImportError> 
     }
     readable_folder(folder.path()).map_err(write)?;
     fs_err::rename(folder.path(), output).map_err(write)?;
-    // Nothing is left under the temporary name.
-    let _ = folder.keep();
+    // Nothing is left under the temporary name that could be removed.
+    tracing::debug!(from = %folder.keep().display(), to = %output.display(), "package published");
     Ok(())
 }
 
@@ -315,10 +318,10 @@ fn checkpoint_digest(files: &[PathBuf]) -> Result<Digest, ImportError> {
     if let [file] = files {
         return digest(file);
     }
-    let mut lines = String::new();
+    let mut lines = Vec::with_capacity(files.len());
     for file in files {
         let name = file.file_name().unwrap_or_default().to_string_lossy();
-        lines.push_str(&format!("{}  {name}\n", digest(file)?));
+        lines.push(format!("{}  {name}\n", digest(file)?));
     }
-    Ok(Digest::of_bytes(lines.as_bytes()))
+    Ok(Digest::of_bytes(lines.concat().as_bytes()))
 }

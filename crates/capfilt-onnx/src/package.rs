@@ -1,5 +1,8 @@
 //! A model package: a folder whose files are what its manifest says.
 
+#[cfg(test)]
+mod tests;
+
 use std::path::{Path, PathBuf};
 
 use crate::checkpoint::is_plain_name;

@@ -11,8 +11,8 @@ const FILE: &str = "preprocessor_config.json";
 /// Number that Pillow gives to bicubic resampling.
 const BICUBIC: i64 = 3;
 /// Mean and deviation of colours that every original BLIP was trained with.
-const MEAN: [f32; 3] = [0.481_454_66, 0.457_827_5, 0.408_210_73];
-const STD: [f32; 3] = [0.268_629_54, 0.261_302_58, 0.275_777_11];
+const MEAN: [f32; 3] = [0.481_454_66, 0.457_827_5, 0.408_210_72];
+const STD: [f32; 3] = [0.268_629_55, 0.261_302_6, 0.275_777_1];
 
 #[derive(Deserialize)]
 struct Raw {

@@ -1,4 +1,7 @@
-//! The tokenizer of a package: a `tokenizer.json`, or one made from a WordPiece vocabulary.
+//! The tokenizer of a package: a `tokenizer.json`, or one made from a vocabulary of word pieces.
+
+#[cfg(test)]
+mod tests;
 
 use std::collections::HashMap;
 use std::path::Path;

@@ -2,7 +2,7 @@
 
 use crate::checkpoint::Checkpoint;
 use crate::error::ImportError;
-use crate::graph::{Element, Graph, Value};
+use crate::graph::{Element, Graph, Value, axis};
 use crate::precision::Precision;
 use crate::weights::{Stored, WeightsFile};
 
@@ -86,10 +86,10 @@ impl Emitter<'_, '_> {
         heads: usize,
         width: usize,
     ) -> Vec<Value> {
-        let (parts_, heads, d) = (parts as i64, heads as i64, (width / heads) as i64);
-        let split = self.graph.reshape(x, &[0, 0, parts_, heads, d]);
+        let (count, heads, d) = (axis(parts), axis(heads), axis(width / heads));
+        let split = self.graph.reshape(x, &[0, 0, count, heads, d]);
         let split = self.graph.transpose(&split, &[2, 0, 3, 1, 4]);
-        (0..parts_)
+        (0..count)
             .map(|part| self.graph.pick(&split, part, 0))
             .collect()
     }

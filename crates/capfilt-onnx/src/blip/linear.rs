@@ -8,6 +8,9 @@
 //! integers. Processors without a fused 8-bit dot product add pairs of products in 16 bits with
 //! saturation; 255 · 64 · 2 = 32,640 fits, so that results are the same on every processor.
 
+#[cfg(test)]
+mod tests;
+
 use super::emitter::{Emitter, Parameters};
 use crate::error::ImportError;
 use crate::graph::Value;
@@ -32,6 +35,22 @@ enum Inputs {
     Symmetric,
     /// What GELU gives: nothing below [`GELU_FLOOR`].
     Gelu,
+}
+
+/// Tensors of linear layers that stand side by side.
+struct Names {
+    weights: Vec<String>,
+    biases: Vec<String>,
+}
+
+impl Names {
+    fn of(layers: &[String]) -> Self {
+        let of = |part: &str| layers.iter().map(|name| format!("{name}.{part}")).collect();
+        Self {
+            weights: of("weight"),
+            biases: of("bias"),
+        }
+    }
 }
 
 /// A weight matrix [inputs, columns] as it is stored.
@@ -180,7 +199,12 @@ impl Emitter<'_, '_> {
         inputs: usize,
         outputs: usize,
     ) -> Result<Value, ImportError> {
-        self.product(x, &[name.to_owned()], (inputs, outputs), Inputs::Symmetric)
+        self.product(
+            x,
+            &Names::of(&[name.to_owned()]),
+            (inputs, outputs),
+            Inputs::Symmetric,
+        )
     }
 
     /// The same for an x that GELU gave.
@@ -191,7 +215,12 @@ impl Emitter<'_, '_> {
         inputs: usize,
         outputs: usize,
     ) -> Result<Value, ImportError> {
-        self.product(x, &[name.to_owned()], (inputs, outputs), Inputs::Gelu)
+        self.product(
+            x,
+            &Names::of(&[name.to_owned()]),
+            (inputs, outputs),
+            Inputs::Gelu,
+        )
     }
 
     /// Several layers of the same input in one product: [.., outputs · layers].
@@ -202,22 +231,42 @@ impl Emitter<'_, '_> {
         inputs: usize,
         outputs: usize,
     ) -> Result<Value, ImportError> {
-        self.product(x, names, (inputs, outputs), Inputs::Symmetric)
+        self.product(x, &Names::of(names), (inputs, outputs), Inputs::Symmetric)
+    }
+
+    /// x · Wᵀ + b for x [R, inputs] and a W [outputs, inputs] that is needed by its rows as well:
+    /// floats are stored once, as they are in the checkpoint.
+    pub(super) fn linear_by_rows(
+        &mut self,
+        x: &Value,
+        weight: &str,
+        bias: &str,
+        (inputs, outputs): (usize, usize),
+    ) -> Result<Value, ImportError> {
+        if self.parameters.precision == Precision::Int8 {
+            let weights = Names {
+                weights: vec![weight.to_owned()],
+                biases: vec![bias.to_owned()],
+            };
+            return self.product(x, &weights, (inputs, outputs), Inputs::Symmetric);
+        }
+        let weight = self.parameters.table(weight, &[outputs, inputs])?;
+        let bias = self.parameters.vector(&[bias.to_owned()], outputs)?;
+        let weight = self.constant(&weight);
+        let bias = self.constant(&bias);
+        Ok(self.graph.gemm_transposed(x, &weight, &bias))
     }
 
     fn product(
         &mut self,
         x: &Value,
-        names: &[String],
+        Names { weights, biases }: &Names,
         (inputs, outputs): (usize, usize),
         range: Inputs,
     ) -> Result<Value, ImportError> {
-        let of =
-            |part: &str| -> Vec<_> { names.iter().map(|name| format!("{name}.{part}")).collect() };
-        let (weights, biases) = (of("weight"), of("bias"));
-        match self.parameters.matrix(&weights, inputs, outputs)? {
+        match self.parameters.matrix(weights, inputs, outputs)? {
             Matrix::Floats(matrix) => {
-                let bias = self.parameters.vector(&biases, outputs)?;
+                let bias = self.parameters.vector(biases, outputs)?;
                 let matrix = self.constant(&matrix);
                 let bias = self.constant(&bias);
                 let product = self.graph.matmul(x, &matrix);
@@ -228,7 +277,7 @@ impl Emitter<'_, '_> {
                     (Inputs::Gelu, [weight], [bias]) => self
                         .parameters
                         .shifted_bias(weight, bias, inputs, outputs)?,
-                    _ => self.parameters.vector(&biases, outputs)?,
+                    _ => self.parameters.vector(biases, outputs)?,
                 };
                 let matrix = self.graph.stored(&matrix);
                 let scales = self.constant(&scales);

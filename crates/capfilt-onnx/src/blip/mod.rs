@@ -1,4 +1,4 @@
-//! BLIP's MED as ONNX graphs: a ViT and a BERT whose layers also read image tokens.
+//! BLIP's `MED` as ONNX graphs: a vision transformer and a BERT whose layers also read image tokens.
 //!
 //! Axes in shapes: B images, K rows per image, R = B·K rows, N image tokens, T text tokens, P past
 //! tokens, h heads, d features per head, Dv and H features of an image and a text token.
@@ -6,6 +6,7 @@
 pub(crate) mod config;
 mod emitter;
 pub(crate) mod graphs;
+mod language;
 mod linear;
 pub(crate) mod position;
 mod text;

@@ -1,5 +1,8 @@
 //! Resizing a learned position table to another grid of patches.
 
+#[cfg(test)]
+mod tests;
+
 /// Sharpness of the cubic kernel that the checkpoints were resized with (a = -0.75).
 const SHARPNESS: f32 = -0.75;
 

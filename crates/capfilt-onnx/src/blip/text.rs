@@ -3,7 +3,7 @@
 use super::config::Text;
 use super::emitter::Emitter;
 use crate::error::ImportError;
-use crate::graph::{Element, Value};
+use crate::graph::{Element, Value, axis};
 
 /// What a masked score gets added: its softmax is 0 at any score that a model gives.
 const MASKED: f32 = -10_000.0;
@@ -15,10 +15,13 @@ pub(super) struct KeyValue {
     pub(super) value: Value,
 }
 
-/// Which rows of the last layer are wanted; the others are not computed.
+/// Which row of the last layer is wanted; most of the others are not computed.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Wanted {
+    /// The first. The second is computed as well: products with a single row are summed in another
+    /// order, and a score would depend on how many texts an image has.
     First,
+    /// The last.
     Last,
 }
 
@@ -66,15 +69,15 @@ impl Emitter<'_, '_> {
     }
 
     /// The word embeddings [V, H] as they are stored.
-    pub(super) fn words(&mut self, config: &Text, body: &str) -> Result<Value, ImportError> {
-        let words = self.parameters.table(
-            &format!("{body}.embeddings.word_embeddings.weight"),
-            &[config.vocabulary, config.width],
-        )?;
+    fn words(&mut self, config: &Text, body: &str) -> Result<Value, ImportError> {
+        let name = self.parameters.words_name(body);
+        let words = self
+            .parameters
+            .table(&name, &[config.vocabulary, config.width])?;
         Ok(self.graph.stored(&words))
     }
 
-    /// All layers: x [R, T, H] to the wanted rows [R, H], and the keys and values of all tokens.
+    /// All layers: x [R, T, H] to the wanted row of each sequence [R, H], and the keys and values of all tokens.
     pub(super) fn text(
         &mut self,
         x: &Value,
@@ -87,9 +90,7 @@ impl Emitter<'_, '_> {
             x = out;
             present.push(key_value);
         }
-        // The last layer computed one row of each sequence only.
-        let x = self.graph.reshape(&x, &[-1, inputs.config.width as i64]);
-        Ok((x, present))
+        Ok((self.graph.pick(&x, 0, 1), present))
     }
 
     fn text_layer(
@@ -115,7 +116,7 @@ impl Emitter<'_, '_> {
         let mut mask = inputs.mask.clone();
         if layer + 1 == config.layers {
             let (start, end) = match inputs.wanted {
-                Wanted::First => (0, 1),
+                Wanted::First => (0, 2),
                 Wanted::Last => (-1, i64::MAX),
             };
             let (start, end) = (self.graph.ints(&[start]), self.graph.ints(&[end]));
@@ -127,7 +128,7 @@ impl Emitter<'_, '_> {
         }
         let mixed = self.attention(&query, &key, &value, Some(&mask), width / heads);
         let mixed = self.graph.transpose(&mixed, &[0, 2, 1, 3]);
-        let mixed = self.graph.reshape(&mixed, &[0, 0, width as i64]);
+        let mixed = self.graph.reshape(&mixed, &[0, 0, axis(width)]);
         let mut x = self.attention_output(&x, &mixed, &attention, config)?;
         if let Some(image) = inputs.image.as_ref().and_then(|image| image.get(layer)) {
             x = self.cross_attention(&x, image, &format!("{name}.crossattention"), config)?;
@@ -187,7 +188,7 @@ impl Emitter<'_, '_> {
         let (width, heads) = (config.width, config.heads);
         let query = self.linear(x, &format!("{name}.self.query"), width, width)?;
         let images = self.graph.size(&image.key, 0);
-        let head = self.graph.ints(&[-1, heads as i64, (width / heads) as i64]);
+        let head = self.graph.ints(&[-1, axis(heads), axis(width / heads)]);
         let folded = self.graph.concat(&[&images, &head], 0);
         let query = self.graph.reshape_to(&query, &folded);
         let query = self.graph.transpose(&query, &[0, 2, 1, 3]);

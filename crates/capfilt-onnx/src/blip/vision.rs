@@ -1,10 +1,10 @@
-//! The image encoder: a pre-norm ViT.
+//! The image encoder: a pre-norm vision transformer.
 
 use super::config::Vision;
 use super::emitter::Emitter;
 use super::position;
 use crate::error::ImportError;
-use crate::graph::Value;
+use crate::graph::{Value, axis};
 
 const MODEL: &str = "vision_model";
 
@@ -32,8 +32,8 @@ impl Emitter<'_, '_> {
         let bias = self.parameters.vector(&[format!("{name}.bias")], width)?;
         let kernel = self.constant(&kernel);
         let bias = self.constant(&bias);
-        let x = self.graph.patches(pixels, &kernel, &bias, patch as i64);
-        let x = self.graph.reshape(&x, &[0, width as i64, -1]);
+        let x = self.graph.patches(pixels, &kernel, &bias, axis(patch));
+        let x = self.graph.reshape(&x, &[0, axis(width), -1]);
         let x = self.graph.transpose(&x, &[0, 2, 1]);
         // A row of zeros takes the class token, which the table brings along.
         let x = self.graph.pad(&x, &[0, 1, 0], &[0, 0, 0]);
@@ -86,7 +86,7 @@ impl Emitter<'_, '_> {
         let parts = self.split_heads(&qkv, 3, heads, width);
         let mixed = self.attention(&parts[0], &parts[1], &parts[2], None, width / heads);
         let mixed = self.graph.transpose(&mixed, &[0, 2, 1, 3]);
-        let mixed = self.graph.reshape(&mixed, &[0, 0, width as i64]);
+        let mixed = self.graph.reshape(&mixed, &[0, 0, axis(width)]);
         let mixed = self.linear(
             &mixed,
             &format!("{name}.self_attn.projection"),

@@ -2,9 +2,11 @@
 
 mod pickle;
 mod safetensors;
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 use half::{bf16, f16};
 
@@ -49,6 +51,10 @@ pub(crate) struct Checkpoint {
     files: Vec<PathBuf>,
     tensors: BTreeMap<String, Entry>,
 }
+
+/// Most elements that a weight may have. The largest of any BLIP, the word embeddings, has 23
+/// million; a compressed file must not grow beyond all bounds.
+const LARGEST: usize = 1 << 30;
 
 /// Names of weight files in a Hugging Face folder, best first.
 const SAFETENSORS: &str = "model.safetensors";
@@ -186,17 +192,32 @@ impl Checkpoint {
                 got: got.to_owned(),
             });
         }
-        let values = match &entry.source {
-            Source::Safetensors(bytes) => floats(entry.dtype, bytes.get()),
-            Source::Pickle(tensor) => {
-                let bytes = tensor.read().map_err(|error| ImportError::Malformed {
-                    path: self.files.first().cloned().unwrap_or_default(),
-                    kind: "a PyTorch checkpoint",
-                    reason: error.to_string(),
-                })?;
-                floats(entry.dtype, &bytes)
-            }
+        let count = expected
+            .iter()
+            .try_fold(1_usize, |count, size| count.checked_mul(*size));
+        let Some(count) = count.filter(|count| *count <= LARGEST) else {
+            return Err(ImportError::TooLarge {
+                name: name.to_owned(),
+                got: expected.to_vec(),
+                limit: LARGEST,
+            });
         };
+        let bytes = match &entry.source {
+            Source::Safetensors(bytes) => bytes.read(),
+            Source::Pickle(tensor) => tensor.read(),
+        };
+        let bytes = bytes.map_err(|error| ImportError::Values {
+            name: name.to_owned(),
+            source: error,
+        })?;
+        let values = floats(entry.dtype, &bytes);
+        if values.len() != count {
+            let source = std::io::ErrorKind::UnexpectedEof.into();
+            return Err(ImportError::Values {
+                name: name.to_owned(),
+                source,
+            });
+        }
         if values.iter().all(|value| value.is_finite()) {
             Ok(values)
         } else {
@@ -287,6 +308,6 @@ pub(crate) fn is_plain_name(name: &str) -> bool {
     let mut components = Path::new(name).components();
     matches!(
         (components.next(), components.next()),
-        (Some(std::path::Component::Normal(only)), None) if only == name
+        (Some(Component::Normal(only)), None) if only == name
     ) && !name.contains(['\\', ':'])
 }

@@ -12,11 +12,8 @@ use serde::{Deserialize, Serialize};
 use crate::encoder::Encoder;
 use crate::error::ModelError;
 use crate::graph::{Graph, Opener, SessionOptions};
-use crate::queue::{Engine, Queue};
+use crate::queue::{Engine, Queue, usual_batch};
 use crate::text::{MOST_TOKENS, Texts};
-
-/// Pictures that are judged at once unless something else is asked for.
-const BATCH: usize = 8;
 
 /// Texts are filled up with `[PAD]` to a multiple of this, so that few shapes occur.
 const PADDING: usize = 8;
@@ -37,7 +34,7 @@ pub enum FirstToken {
 pub struct MatchOptions {
     /// The token at index 0 for the match.
     pub first_token: FirstToken,
-    /// Pictures that are judged at once; 8 by default.
+    /// Pictures that are judged at once; by default 8 on the CPU and 32 elsewhere.
     pub batch: Option<usize>,
 }
 
@@ -92,7 +89,8 @@ impl Matcher {
             pixels: engine.encoder.pixels(),
             texts,
         };
-        let queue = Queue::start("matcher", options.batch.unwrap_or(BATCH), engine)?;
+        let batch = options.batch.unwrap_or_else(|| usual_batch(&engine.device));
+        let queue = Queue::start("matcher", batch, engine)?;
         Ok(Self {
             queue,
             about: Arc::new(about),

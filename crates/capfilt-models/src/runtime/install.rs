@@ -248,6 +248,8 @@ fn get(wheel: &Wheel, work: &Path, unpacked: &Path) -> Result<(), InstallError> 
         ])
         .args(["--require-hashes", "--python-version", PYTHON])
         .args(["--python-platform", wheel.uv_platform])
+        // It needs some Python to look at, but none is to be fetched for that.
+        .env("UV_PYTHON_DOWNLOADS", "never")
         .arg("--target")
         .arg(&target)
         .arg("--requirement")

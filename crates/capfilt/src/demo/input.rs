@@ -85,15 +85,22 @@ fn shard_path(folder: &Path, shard: usize) -> PathBuf {
 
 /// Every picture, and the troubles strewn among them.
 fn found(pictures: &Pictures, address: SocketAddr) -> Vec<Found> {
+    let trouble = |url: String, text: &str| Found {
+        url,
+        text: Some(text.to_owned()),
+        license: None,
+    };
+    // Behind a harmless one is a good picture, which has its own title.
+    let title = pictures
+        .example()
+        .and_then(|example| example.title.as_deref());
     let mut troubles = TROUBLES
         .into_iter()
-        .map(|(path, text, _)| (format!("http://{address}{path}"), text))
-        .chain([(NO_URL.0.to_owned(), NO_URL.1)])
-        .map(|(url, text)| Found {
-            url,
-            text: Some(text.to_owned()),
-            license: None,
-        });
+        .map(|(path, text, what)| {
+            let title = title.filter(|_| what.is_harmless());
+            trouble(format!("http://{address}{path}"), title.unwrap_or(text))
+        })
+        .chain([trouble(NO_URL.0.to_owned(), NO_URL.1)]);
     let every = pictures.len() / (TROUBLES.len() + 1);
     let mut found = Vec::new();
     for (index, picture) in pictures.iter().enumerate() {

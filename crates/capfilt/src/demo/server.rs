@@ -189,6 +189,11 @@ fn picture(content_type: HeaderValue, bytes: impl Into<Body>) -> Response {
 }
 
 impl Trouble {
+    /// Whether the picture can be had all the same.
+    pub(crate) const fn is_harmless(self) -> bool {
+        matches!(self, Self::Mislabelled | Self::Moved)
+    }
+
     async fn answer(self, site: &Site, path: &str) -> Response {
         let (example, bytes) = &site.example;
         match self {

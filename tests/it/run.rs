@@ -311,3 +311,17 @@ fn new_thresholds_are_decided_without_models() {
     assert_eq!(work.rows("scored"), scored);
     work.assert_whole();
 }
+
+#[test]
+fn what_a_run_says_is_json_lines_when_logs_are_and_nothing_when_quiet() {
+    let work = Work::new(WITHOUT_MODELS);
+    two_shards(&work);
+    let ran = work.run_with(&["--log-format", "json"]).expect_code(0);
+    assert!(ran.stderr.lines().count() > 3, "{}", ran.stderr);
+    for line in ran.stderr.lines() {
+        let value: serde_json::Value = serde_json::from_str(line).unwrap();
+        assert_eq!(value["level"], "INFO", "{line}");
+    }
+    let again = work.run_with(&["-q"]).expect_code(0);
+    assert_eq!((again.stdout.as_str(), again.stderr.as_str()), ("", ""));
+}

@@ -235,7 +235,7 @@ fn noise(seed: u32) -> Vec<u8> {
     let picture = image::RgbImage::from_fn(108, 108, |_, _| {
         let mut byte = || {
             state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-            (state >> 24) as u8
+            state.to_be_bytes()[0]
         };
         image::Rgb([byte(), byte(), byte()])
     });

@@ -86,22 +86,25 @@ impl Parameters<'_> {
         inputs: usize,
         outputs: usize,
     ) -> Result<Matrix, ImportError> {
-        let key = names.join("+");
-        let scales = format!("{key}.scale");
-        match (self.file.get(&key), self.file.get(&scales)) {
-            (Some(matrix), Some(scales)) => return Ok(Matrix::Bytes { matrix, scales }),
-            (Some(matrix), None) => return Ok(Matrix::Floats(matrix)),
-            (None, _) => {}
-        }
+        // The words are stored by rows as well, under their own name.
+        let key = format!("{} transposed", names.join("+"));
         let columns = outputs * names.len();
-        let joined = self.side_by_side(names, inputs, outputs)?;
         if self.precision != Precision::Int8 {
+            if let Some(stored) = self.file.get(&key) {
+                return Ok(Matrix::Floats(stored));
+            }
+            let joined = self.side_by_side(names, inputs, outputs)?;
             return Ok(Matrix::Floats(self.floats(
                 &key,
                 &[inputs, columns],
                 &joined,
             )?));
         }
+        let scales = format!("{key}, scales");
+        if let (Some(matrix), Some(scales)) = (self.file.get(&key), self.file.get(&scales)) {
+            return Ok(Matrix::Bytes { matrix, scales });
+        }
+        let joined = self.side_by_side(names, inputs, outputs)?;
         let quantised = quantise(&joined, columns);
         Ok(Matrix::Bytes {
             matrix: self.file.i8(&key, &[inputs, columns], &quantised.weights)?,

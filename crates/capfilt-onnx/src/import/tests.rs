@@ -1,5 +1,8 @@
+use prost::Message as _;
+
 use super::*;
 use crate::error::PackageError;
+use crate::proto::ModelProto;
 
 fn fixtures() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures")
@@ -212,4 +215,44 @@ fn a_changed_file_is_refused_when_the_package_is_opened() {
     fs_err::remove_file(&weights).unwrap();
     let error = Package::open(&folder).unwrap_err();
     assert!(matches!(error, PackageError::Read { .. }), "{error}");
+}
+
+/// Shapes of the stored tensors that nodes of the operator `op` read, for one graph of a package.
+fn stored_inputs(package: &Package, graph: &str, op: &str) -> Vec<Vec<i64>> {
+    let bytes = fs_err::read(package.graph(graph)).unwrap();
+    let graph = ModelProto::decode(bytes.as_slice()).unwrap().graph.unwrap();
+    let tensors: BTreeMap<_, _> = graph
+        .initializer
+        .into_iter()
+        .filter(|tensor| !tensor.external_data.is_empty() && tensor.dims.len() == 2)
+        .map(|tensor| (tensor.name, tensor.dims))
+        .collect();
+    let nodes = graph.node.iter().filter(|node| node.op_type == op);
+    nodes
+        .flat_map(|node| &node.input)
+        .filter_map(|name| tensors.get(name).cloned())
+        .collect()
+}
+
+#[test]
+fn the_words_are_stored_once_as_floats_and_transposed_as_bytes() {
+    let output = tempfile::tempdir().unwrap();
+    let source = fixtures().join("tiny.pth");
+    let package = |name: &str, precision| {
+        let options = ImportOptions {
+            precision,
+            ..options(Task::Captioner)
+        };
+        import(&source, &output.path().join(name), &options).unwrap()
+    };
+    let floats = package("fp32", Precision::Fp32);
+    assert_eq!(stored_inputs(&floats, "decoder", "Gemm"), [[14, 12]]);
+    assert_eq!(stored_inputs(&floats, "decoder", "Gather"), [[14, 12]]);
+    let bytes = package("int8", Precision::Int8);
+    assert!(stored_inputs(&bytes, "decoder", "MatMul").is_empty());
+    let products = stored_inputs(&bytes, "decoder", "MatMulIntegerToFloat");
+    assert_eq!(
+        products.last().map(Vec::as_slice),
+        Some([12, 14].as_slice())
+    );
 }

@@ -13,7 +13,7 @@ use crate::search::{Hypothesis, Scratch, Search};
 
 /// The graphs `decoder` and `select` of a captioner package.
 pub(crate) struct Decoder {
-    decoder: Graph,
+    graph: Graph,
     select: Graph,
     sizes: DecoderSizes,
     scratch: Scratch,
@@ -44,7 +44,7 @@ impl Decoder {
     /// Opens both graphs.
     pub(crate) fn open(opener: &Opener<'_>, sizes: DecoderSizes) -> Result<Self, ModelError> {
         Ok(Self {
-            decoder: opener.open("decoder", &["logits"])?,
+            graph: opener.open("decoder", &["logits"])?,
             select: opener.open("select", &[])?,
             sizes,
             scratch: Scratch::default(),
@@ -59,7 +59,7 @@ impl Decoder {
         mut searches: Vec<Search>,
     ) -> Result<Vec<Hypothesis>, ModelError> {
         let result = self.grow(encoded, prompt, &mut searches);
-        self.decoder.release();
+        self.graph.release();
         self.select.release();
         result?;
         Ok(searches.into_iter().map(Search::finish).collect())
@@ -133,7 +133,7 @@ impl Decoder {
     ) -> Result<Vec<Growing>, ModelError> {
         let (_, logits) = logits
             .try_extract_tensor::<f32>()
-            .map_err(|error| self.decoder.failed(&error))?;
+            .map_err(|error| self.graph.failed(&error))?;
         let size = rows_each * self.sizes.vocabulary;
         let mut growing = Vec::with_capacity(places.len());
         for (place, (caption, logits)) in places.iter().zip(logits.chunks(size)).enumerate() {
@@ -152,17 +152,17 @@ impl Decoder {
     fn step(&mut self, rows: &[i64], tokens: Vec<i64>) -> Result<DynValue, ModelError> {
         let length = tokens.len() / rows.len().max(1);
         let tokens = Tensor::from_array(([rows.len(), length], tokens))
-            .map_err(|error| self.decoder.failed(&error))?;
+            .map_err(|error| self.graph.failed(&error))?;
         let rows = Tensor::from_array(([rows.len()], rows.to_vec()))
-            .map_err(|error| self.decoder.failed(&error))?;
-        self.decoder.bind("input_ids", &tokens.into_dyn())?;
-        self.decoder.bind("rows", &rows.into_dyn())?;
-        let outputs = self.decoder.run()?;
-        let names = self.decoder.outputs().to_vec();
+            .map_err(|error| self.graph.failed(&error))?;
+        self.graph.bind("input_ids", &tokens.into_dyn())?;
+        self.graph.bind("rows", &rows.into_dyn())?;
+        let outputs = self.graph.run()?;
+        let names = self.graph.outputs().to_vec();
         let mut logits = None;
         for (name, value) in names.iter().zip(outputs) {
             match name.strip_prefix("present_") {
-                Some(layer) => self.decoder.bind(&format!("past_{layer}"), &value)?,
+                Some(layer) => self.graph.bind(&format!("past_{layer}"), &value)?,
                 None => logits = Some(value),
             }
         }
@@ -176,22 +176,22 @@ impl Decoder {
     fn bind_all(&mut self, cross: &[(String, DynValue)]) -> Result<(), ModelError> {
         cross
             .iter()
-            .try_for_each(|(name, value)| self.decoder.bind(name, value))
+            .try_for_each(|(name, value)| self.graph.bind(name, value))
     }
 
     /// Binds a past of no tokens for `rows` rows.
     fn bind_empty_past(&mut self, rows: usize) -> Result<(), ModelError> {
         let shape = [rows, self.sizes.heads, 0, self.sizes.head];
         let names: Vec<String> = self
-            .decoder
+            .graph
             .outputs()
             .iter()
             .filter_map(|name| Some(format!("past_{}", name.strip_prefix("present_")?)))
             .collect();
         for name in names {
             let empty = Tensor::<f32>::from_array((shape, Vec::new()))
-                .map_err(|error| self.decoder.failed(&error))?;
-            self.decoder.bind(&name, &empty.into_dyn())?;
+                .map_err(|error| self.graph.failed(&error))?;
+            self.graph.bind(&name, &empty.into_dyn())?;
         }
         Ok(())
     }

@@ -98,7 +98,6 @@ impl<'a> Opener<'a> {
             }
             Some(reason) => {
                 opener.place = Place::Cpu;
-                opener.chosen = "cpu".to_owned();
                 tracing::info!(reason, "`auto` chose the CPU");
             }
         }

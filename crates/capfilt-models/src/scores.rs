@@ -19,7 +19,7 @@ pub(crate) struct Candidate {
 fn exp(x: f32) -> f32 {
     // Adding and subtracting 1.5 * 2^23 rounds to the nearest integer without a library call.
     const ROUND: f32 = 12_582_912.0;
-    const LN2_HIGH: f32 = 0.693_359_375;
+    const LN2_HIGH: f32 = 355.0 / 512.0;
     const LN2_LOW: f32 = -2.121_944_4e-4;
     let x = if x < -87.0 { -87.0 } else { x };
     let power = (x * std::f32::consts::LOG2_E + ROUND) - ROUND;
@@ -216,7 +216,7 @@ pub(crate) fn probabilities(kept: &[Candidate]) -> Vec<f64> {
     weights.into_iter().map(|weight| weight / sum).collect()
 }
 
-/// The random draws of one caption: ChaCha8, one 64-bit word per step.
+/// The random draws of one caption: `ChaCha8`, one 64-bit word per step.
 ///
 /// Step `n` (counted from 0 at the first new token) always uses word `n`, also when only one token
 /// is left to choose: `u = (word >> 11) / 2^53`, uniform in `[0, 1)`.

@@ -3,6 +3,7 @@ use std::time::{Duration, Instant};
 
 use capfilt_onnx::{ImportOptions, import};
 use tempfile::TempDir;
+use tokio::task::JoinSet;
 
 use super::*;
 use crate::{Device, Stop, runtime};
@@ -44,18 +45,17 @@ async fn stopping_ends_all_callers_within_a_second() {
     };
     let captioner = Captioner::open(&package, &CaptionOptions::default(), &sessions).unwrap();
     let size = captioner.about.pixels;
-    let asks: Vec<_> = (0..3000)
-        .map(|_| {
-            let captioner = captioner.clone();
-            tokio::spawn(async move { captioner.caption(vec![0.5; size], [1; 32]).await })
-        })
-        .collect();
+    let mut asks = JoinSet::new();
+    for _ in 0..3000 {
+        let captioner = captioner.clone();
+        asks.spawn(async move { captioner.caption(vec![0.5; size], [1; 32]).await });
+    }
     tokio::time::sleep(Duration::from_millis(50)).await;
     stop.stop();
     let begun = Instant::now();
     let mut cancelled = 0;
-    for ask in asks {
-        match ask.await.unwrap() {
+    while let Some(answer) = asks.join_next().await {
+        match answer.unwrap() {
             Ok(_) => {}
             Err(ModelError::Cancelled) => cancelled += 1,
             Err(other) => panic!("{other}"),

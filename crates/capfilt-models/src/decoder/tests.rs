@@ -39,6 +39,7 @@ fn engine(decoding: Decoding) -> Option<(TempDir, CaptionEngine)> {
     ))
 }
 
+#[expect(clippy::cast_precision_loss, reason = "small numbers")]
 fn pictures(count: usize, size: usize) -> Vec<Vec<f32>> {
     (0..count)
         .map(|picture| {
@@ -72,7 +73,7 @@ fn caches_go_from_step_to_step_without_a_copy() {
             return;
         };
         caption(&mut engine, 6, 0);
-        let runs = &engine.decoder.decoder.runs;
+        let runs = &engine.decoder.graph.runs;
         assert!(runs.len() > 4, "{} steps", runs.len());
         let mut caches = 0;
         for pair in runs.windows(2) {
@@ -112,26 +113,23 @@ fn a_bound_cache_is_read_where_it_lies() {
         };
         let rows = Tensor::from_array(([1], vec![0_i64])).unwrap().into_dyn();
         decoder
-            .decoder
+            .graph
             .bind("input_ids", &ids(vec![5, 6, 7]))
             .unwrap();
-        decoder.decoder.bind("rows", &rows).unwrap();
-        let names = decoder.decoder.outputs().to_vec();
-        let mut outputs = decoder.decoder.run().unwrap();
+        decoder.graph.bind("rows", &rows).unwrap();
+        let names = decoder.graph.outputs().to_vec();
+        let mut outputs = decoder.graph.run().unwrap();
         for (name, value) in names.iter().zip(&mut outputs) {
             if let Some(layer) = name.strip_prefix("present_") {
-                decoder
-                    .decoder
-                    .bind(&format!("past_{layer}"), value)
-                    .unwrap();
+                decoder.graph.bind(&format!("past_{layer}"), value).unwrap();
                 if change {
                     let (_, values) = value.try_extract_tensor_mut::<f32>().unwrap();
                     values.fill(0.25);
                 }
             }
         }
-        decoder.decoder.bind("input_ids", &ids(vec![8])).unwrap();
-        let outputs = decoder.decoder.run().unwrap();
+        decoder.graph.bind("input_ids", &ids(vec![8])).unwrap();
+        let outputs = decoder.graph.run().unwrap();
         let place = names.iter().position(|name| name == "logits").unwrap();
         logits.push(
             outputs[place]
@@ -152,7 +150,7 @@ fn ended_captions_leave_the_batch_and_change_nothing_for_the_others() {
     let together = caption(&mut engine, 12, 0);
     let rows: Vec<i64> = engine
         .decoder
-        .decoder
+        .graph
         .runs
         .iter()
         .map(|run| run.outputs["logits"].shape[0])
@@ -218,7 +216,7 @@ fn two_thousand_steps() {
         while taken < steps {
             // Batches of every size, as a run makes them.
             caption(&mut engine, 1 + usize::from(round) % 16, round);
-            taken += std::mem::take(&mut engine.decoder.decoder.runs).len();
+            taken += std::mem::take(&mut engine.decoder.graph.runs).len();
             engine.decoder.select.runs.clear();
             round = round.wrapping_add(1);
         }

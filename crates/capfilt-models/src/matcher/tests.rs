@@ -31,6 +31,13 @@ fn cpu() -> SessionOptions {
     }
 }
 
+#[expect(clippy::cast_precision_loss, reason = "small numbers")]
+fn pixels(size: usize, index: usize) -> Vec<f32> {
+    (0..size)
+        .map(|i| ((i * (index + 2)) % 89) as f32 / 44.5 - 1.0)
+        .collect()
+}
+
 fn bits(scores: &[TextScore]) -> Vec<(Option<u32>, u32)> {
     scores
         .iter()
@@ -59,9 +66,7 @@ fn mixed_pictures_are_answered_in_order_and_as_if_alone() {
         &["a cat", "b"],
     ];
     let question = |index: usize| Question {
-        pixels: (0..engine.encoder.pixels())
-            .map(|i| ((i * (index + 2)) % 89) as f32 / 44.5 - 1.0)
-            .collect(),
+        pixels: pixels(engine.encoder.pixels(), index),
         texts: sets[index]
             .iter()
             .map(|text| texts.judged(text).unwrap())
@@ -148,9 +153,7 @@ fn neither_padding_nor_other_texts_nor_other_pictures_change_a_bit() {
     let texts = Texts::open(&package.tokenizer(), &package.manifest.tokens).unwrap();
     let size = engine.encoder.pixels();
     let question = |texts_each: usize, index: usize| Question {
-        pixels: (0..size)
-            .map(|i| ((i * (index + 2)) % 89) as f32 / 44.5 - 1.0)
-            .collect(),
+        pixels: pixels(size, index),
         texts: ["a red dog", "blue", "a cat on a", "b c"][..texts_each]
             .iter()
             .map(|text| texts.judged(text).unwrap())

@@ -1,5 +1,7 @@
 use std::sync::Mutex;
 
+use tokio::task::JoinSet;
+
 use super::*;
 
 /// Doubles numbers; 13 fails and 666 panics.
@@ -35,14 +37,13 @@ fn start(batch: usize, takes: Duration) -> (Queue<Doubling>, Arc<Mutex<Vec<usize
 #[tokio::test(flavor = "multi_thread")]
 async fn every_caller_gets_its_own_answer() {
     let (queue, _) = start(4, Duration::from_millis(1));
-    let asks: Vec<_> = (100..150)
-        .map(|number| {
-            let queue = queue.clone();
-            tokio::spawn(async move { (number, queue.ask(number).await) })
-        })
-        .collect();
-    for ask in asks {
-        let (number, answer) = ask.await.unwrap();
+    let mut asks = JoinSet::new();
+    for number in 100..150 {
+        let queue = queue.clone();
+        asks.spawn(async move { (number, queue.ask(number).await) });
+    }
+    while let Some(answer) = asks.join_next().await {
+        let (number, answer) = answer.unwrap();
         assert_eq!(answer.unwrap(), number * 2);
     }
 }
@@ -50,21 +51,18 @@ async fn every_caller_gets_its_own_answer() {
 #[tokio::test(flavor = "multi_thread")]
 async fn batches_are_full_while_enough_callers_ask() {
     let (queue, batches) = start(8, Duration::from_millis(30));
-    let callers: Vec<_> = (0..16)
-        .map(|caller| {
-            let queue = queue.clone();
-            tokio::spawn(async move {
-                for turn in 0..20 {
-                    queue.ask(1000 + caller * 100 + turn).await.unwrap();
-                    // The caller's own work between two questions.
-                    tokio::time::sleep(Duration::from_millis(1)).await;
-                }
-            })
-        })
-        .collect();
-    for caller in callers {
-        caller.await.unwrap();
+    let mut callers = JoinSet::new();
+    for caller in 0..16 {
+        let queue = queue.clone();
+        callers.spawn(async move {
+            for turn in 0..20 {
+                queue.ask(1000 + caller * 100 + turn).await.unwrap();
+                // The caller's own work between two questions.
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+        });
     }
+    callers.join_all().await;
     let batches = batches.lock().unwrap();
     let full = batches.iter().filter(|&&size| size == 8).count();
     assert_eq!(batches.iter().sum::<usize>(), 320);
@@ -74,19 +72,16 @@ async fn batches_are_full_while_enough_callers_ask() {
 #[tokio::test(flavor = "multi_thread")]
 async fn as_many_callers_as_the_batch_holds_fill_it_too() {
     let (queue, batches) = start(8, Duration::from_millis(30));
-    let callers: Vec<_> = (0..8)
-        .map(|caller| {
-            let queue = queue.clone();
-            tokio::spawn(async move {
-                for turn in 0..20 {
-                    queue.ask(1000 + caller * 100 + turn).await.unwrap();
-                }
-            })
-        })
-        .collect();
-    for caller in callers {
-        caller.await.unwrap();
+    let mut callers = JoinSet::new();
+    for caller in 0..8 {
+        let queue = queue.clone();
+        callers.spawn(async move {
+            for turn in 0..20 {
+                queue.ask(1000 + caller * 100 + turn).await.unwrap();
+            }
+        });
     }
+    callers.join_all().await;
     let batches = batches.lock().unwrap();
     assert!(batches.len() <= 24, "{batches:?}");
 }
@@ -94,17 +89,17 @@ async fn as_many_callers_as_the_batch_holds_fill_it_too() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_lone_caller_waits_for_nobody() {
     let (queue, _) = start(16, Duration::ZERO);
-    queue.ask(1).await.unwrap();
-    let begun = Instant::now();
-    for number in 0..200 {
-        queue.ask(number + 1000).await.unwrap();
+    let mut best = Duration::MAX;
+    // The best of a few tries: the machine may be busy with something else.
+    for _ in 0..8 {
+        let begun = Instant::now();
+        for number in 0..40 {
+            queue.ask(number + 1000).await.unwrap();
+        }
+        best = best.min(begun.elapsed());
     }
     // Waiting would take at least a millisecond each.
-    assert!(
-        begun.elapsed() < Duration::from_millis(150),
-        "{:?}",
-        begun.elapsed()
-    );
+    assert!(best < Duration::from_millis(35), "{best:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -118,21 +113,15 @@ async fn a_failed_batch_tells_every_caller_and_the_next_one_is_answered() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_panic_reaches_all_waiting_and_later_callers_as_an_error() {
     let (queue, _) = start(2, Duration::from_millis(20));
-    let asks: Vec<_> = [666, 1, 2, 3, 4, 5, 6]
-        .into_iter()
-        .map(|number| {
-            let queue = queue.clone();
-            tokio::spawn(async move { queue.ask(number).await })
-        })
-        .collect();
-    let mut errors = 0;
-    for ask in asks {
-        let answer = tokio::time::timeout(Duration::from_secs(10), ask)
-            .await
-            .unwrap()
-            .unwrap();
-        errors += usize::from(answer.is_err());
+    let mut asks = JoinSet::new();
+    for number in [666, 1, 2, 3, 4, 5, 6] {
+        let queue = queue.clone();
+        asks.spawn(async move { queue.ask(number).await });
     }
+    let answers = tokio::time::timeout(Duration::from_secs(10), asks.join_all())
+        .await
+        .unwrap();
+    let errors = answers.iter().filter(|answer| answer.is_err()).count();
     assert!(errors >= 1);
     let message = queue.ask(7).await.unwrap_err().to_string();
     assert!(message.contains("the number of the beast"), "{message}");

@@ -337,7 +337,12 @@ impl io::Write for HashWriter<'_> {
 }
 
 fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    use std::fmt::Write as _;
+    bytes.iter().fold(String::new(), |mut hex, byte| {
+        // Writing to a string cannot fail.
+        drop(write!(hex, "{byte:02x}"));
+        hex
+    })
 }
 
 /// The files of a wheel that are kept: the libraries and their licences.

@@ -1,5 +1,6 @@
 use super::*;
 
+#[expect(clippy::cast_precision_loss, reason = "24 bits fit")]
 /// Scores without ties, different for every seed.
 fn row(size: usize, seed: u64) -> Vec<f32> {
     let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
@@ -13,6 +14,7 @@ fn row(size: usize, seed: u64) -> Vec<f32> {
         .collect()
 }
 
+#[expect(clippy::cast_precision_loss, reason = "small numbers")]
 #[test]
 fn exp_stays_within_a_millionth() {
     for step in 0..=8700 {

@@ -78,7 +78,9 @@ fn draws_depend_on_the_seed_alone() {
         max_length: 30,
         ..Nucleus::default()
     });
-    let logits: Vec<f32> = (0..40).map(|token| (token % 7) as f32 / 10.0).collect();
+    let logits: Vec<f32> = (0_u8..40)
+        .map(|token| f32::from(token % 7) / 10.0)
+        .collect();
     assert_eq!(run(&nucleus, &logits, 1), run(&nucleus, &logits, 1));
     assert_ne!(run(&nucleus, &logits, 1), run(&nucleus, &logits, 2));
 }

@@ -1,7 +1,8 @@
 use super::*;
 
 fn hex(seed: [u8; 32]) -> String {
-    seed.iter().map(|byte| format!("{byte:02x}")).collect()
+    let bytes = seed.map(|byte| format!("{byte:02x}"));
+    bytes.concat()
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 For each random shape: the checkpoints in Hugging Face form, and what transformers answers about 220 pictures. For one
 shape also the same weights as original BLIP `.pth` files. For the trained mini-blip (`../shared/models/mini-blip`): its
-answers only, once with the weights as they are and once rounded to fp16, as the committed demo packages hold them.
+answers only, once with the weights as they are and once rounded as the committed fp16 packages of the demo hold them.
 
 Needs `requirements.txt`; runs on the CPU in a few minutes.
 """
@@ -100,11 +100,14 @@ class Oracle:
                     "margins": [number(gap) for gap in (top[:, 0] - top[:, 1]).tolist()],
                 }
             )
+        # In the form that pipeline files use.
+        options = {name.replace("_", "-"): value for name, value in options.items()}
         return {"options": options, "captions": captions}
 
     def text(self, ids: list[int]) -> str:
-        """The caption as text, without the prompt."""
-        return self.words.decode(ids[len(self.start) :], skip_special_tokens=True)
+        """The caption as text, without the prompt; decoded beside it, because a piece may continue its last word."""
+        whole, prompt = (self.words.decode(one, skip_special_tokens=True) for one in (ids, self.start))
+        return whole.removeprefix(prompt).strip()
 
     def beams(self, search, options: beam.Options) -> list[beam.Found]:
         """One of the two searches of `beam.py` over all pictures."""
@@ -296,7 +299,10 @@ def mini(checkpoints: Path, pictures: Pictures, output: Path):
         captioner = BlipForConditionalGeneration.from_pretrained(checkpoints / "captioner").eval()
         filter_ = BlipForImageTextRetrieval.from_pretrained(checkpoints / "filter").eval()
         if half:
-            captioner, filter_ = captioner.half().float(), filter_.half().float()
+            # What an fp16 package holds in 16 bits: matrices and kernels; the small rest stays in fp32.
+            for tensor in [*captioner.parameters(), *filter_.parameters()]:
+                if tensor.ndim in (2, 4):
+                    tensor.copy_(tensor.half().float())
         words = Tokenizer.from_file(str(checkpoints / "captioner" / "tokenizer.json"))
         Oracle(captioner, filter_, words, "", pictures).write(output / "mini", name)
 

@@ -104,7 +104,7 @@ def main():
     answers = {
         "pictures": names,
         "prompt": BASE.prompt,
-        "greedy": greedy,
+        "greedy": {name.replace("_", "-"): value for name, value in greedy.items()},
         "captions": captions,
         "margins": margins,
         "log_probs": log_probs,

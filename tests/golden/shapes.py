@@ -183,20 +183,30 @@ def randomise(model, shape: Shape, seed: int):
             continue
         else:
             tensor.normal_(0.0, INITIALIZER_RANGE)
-        if "crossattention.self.value" in name or "crossattention.output.dense.weight" in name:
-            tensor.mul_(shape.sight)
-        if name.startswith("text_") and ("query.weight" in name or "key.weight" in name):
-            tensor.mul_(shape.attention)
-        if name.endswith("position_embeddings.weight"):
-            tensor.mul_(shape.position)
-        if "intermediate.dense.weight" in name or ("output.dense.weight" in name and "attention" not in name):
-            tensor.mul_(shape.inner)
+        if name.startswith("text_decoder."):
+            tensor.mul_(factor(name, shape))
+        if name.startswith("text_encoder.") and ("query.weight" in name or "key.weight" in name):
+            # Sharp enough for texts to matter, not so sharp that rounding does.
+            tensor.mul_(3.0)
         if name.startswith("itm_head") or name.endswith("_proj.weight"):
             tensor.mul_(4.0)
         if name.endswith("cls.predictions.bias"):
             tensor[sep] += shape.sep_bias
     for tensor in model.parameters():
         tensor.copy_(tensor.half().float())
+
+
+def factor(name: str, shape: Shape) -> float:
+    """What the initial values of a decoder's tensor are multiplied by."""
+    if "crossattention.self.value" in name or "crossattention.output.dense.weight" in name:
+        return shape.sight
+    if "query.weight" in name or "key.weight" in name:
+        return shape.attention
+    if name.endswith("position_embeddings.weight"):
+        return shape.position
+    if "intermediate.dense.weight" in name or ("output.dense.weight" in name and "attention" not in name):
+        return shape.inner
+    return 1.0
 
 
 def captioner(shape: Shape, words: Tokenizer) -> BlipForConditionalGeneration:

@@ -9,7 +9,7 @@ pub(crate) enum ExitCode {
     Done = 0,
     /// Something failed, or the program was interrupted.
     Failed = 1,
-    /// The command line was wrong. Clap ends the program with this code itself.
+    /// The command line was wrong. Where clap finds that out, it ends the program itself.
     Usage = 2,
     /// A configuration file or the input does not keep its contract.
     BadConfig = 3,

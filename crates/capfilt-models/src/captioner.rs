@@ -168,7 +168,11 @@ impl CaptionEngine {
         };
         let opener = Opener::new(package, sessions, "decoder")?;
         Ok(Self {
-            encoder: Encoder::open(&opener, manifest.image.size as usize)?,
+            encoder: Encoder::open(
+                &opener,
+                manifest.image.size as usize,
+                manifest.vision.tokens,
+            )?,
             decoder: Decoder::open(&opener, sizes)?,
             texts,
             decoding,

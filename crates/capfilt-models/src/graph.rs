@@ -109,6 +109,11 @@ impl<'a> Opener<'a> {
         &self.chosen
     }
 
+    /// Threads of the pool that the graphs share.
+    pub(crate) fn threads(&self) -> usize {
+        self.loaded.threads
+    }
+
     /// Opens a graph; the outputs named in `host` come to the host, the others stay on the device.
     pub(crate) fn open(
         &self,

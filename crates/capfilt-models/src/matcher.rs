@@ -180,7 +180,11 @@ impl MatchEngine {
         }
         let opener = Opener::new(package, sessions, "matcher")?;
         Ok(Self {
-            encoder: Encoder::open(&opener, manifest.image.size as usize)?,
+            encoder: Encoder::open(
+                &opener,
+                manifest.image.size as usize,
+                manifest.vision.tokens,
+            )?,
             matcher: opener.open("matcher", &["itm_logits"])?,
             text: opener.open("text", &["text_feat"])?,
             first_token,

@@ -22,7 +22,7 @@ use crate::footer::hex;
 const GROUP_ROWS: usize = 1_000;
 /// Encoded bytes after which a row group is closed. Far below the 64 MiB that are promised: the
 /// open row group is held in memory, once for each file that is being written.
-const GROUP_BYTES: usize = 16 << 20;
+const GROUP_BYTES: usize = 8 << 20;
 /// Bytes that are handed to the encoder at once; pages come out at most that large.
 const SLICE_BYTES: usize = 2 << 20;
 /// What unfinished files are called; they are hidden, and lie in the folder of the final name.

@@ -14,6 +14,7 @@ mod demo;
 mod exit;
 mod failure;
 mod logging;
+mod memory;
 mod output;
 mod progress;
 mod report;
@@ -31,6 +32,7 @@ use crate::failure::Failure;
 use crate::session::Session;
 
 fn main() -> process::ExitCode {
+    memory::give_back_large_buffers();
     let Cli { global, command } = Cli::parse();
     let session = Session::start(&global);
     // A panic is a broken invariant, told already by the panic hook; its exit code is ours too.

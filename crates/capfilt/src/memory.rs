@@ -1,0 +1,25 @@
+//! How freed memory goes back to the system.
+
+/// Buffers of this many bytes or more are given back as soon as they are freed.
+#[cfg(all(target_os = "linux", target_env = "gnu"))]
+const LARGE: std::ffi::c_int = 1 << 20;
+
+/// Makes the allocator give large buffers back when they are freed.
+///
+/// By default the GNU allocator takes the first large buffer that is freed as a sign that more of
+/// its size will come, and from then on keeps such buffers in the heap of the thread that asked for
+/// them: a run over pages of 25 MB then held 300 MB that nobody used. A fixed limit turns that off.
+#[cfg(all(target_os = "linux", target_env = "gnu"))]
+pub(crate) fn give_back_large_buffers() {
+    #[expect(unsafe_code, reason = "a setting of the C allocator; there is no safe call for it")]
+    // SAFETY: `mallopt` takes two numbers and may be called at any time; main calls it before other
+    // threads start.
+    let set = unsafe { libc::mallopt(libc::M_MMAP_THRESHOLD, LARGE) };
+    if set == 0 {
+        tracing::debug!("the allocator keeps its own limit for large buffers");
+    }
+}
+
+/// Other allocators give large buffers back by themselves.
+#[cfg(not(all(target_os = "linux", target_env = "gnu")))]
+pub(crate) fn give_back_large_buffers() {}

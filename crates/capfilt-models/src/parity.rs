@@ -321,7 +321,8 @@ fn assert_same_row(what: &str, got: &[f32], expected: &[f32], ties: bool) {
         expected.sort_by(f32::total_cmp);
     }
     for (token, (a, b)) in got.iter().zip(&expected).enumerate() {
-        let same = (a.is_infinite() && a == b) || (a - b).abs() <= 1e-6 * b.abs().max(1.0);
+        let same = (a.is_infinite() && a.to_bits() == b.to_bits())
+            || (a - b).abs() <= 1e-6 * b.abs().max(1.0);
         assert!(same, "{what}: {a} instead of {b} at {token}");
     }
 }

@@ -306,7 +306,7 @@ fn check(output: &Output, client: &'static str, wheel: &Wheel) -> Result<(), Ins
 fn check_digest(file: &Path, expected: &'static str) -> Result<(), InstallError> {
     let mut digest = Sha256::new();
     io::copy(&mut fs_err::File::open(file)?, &mut HashWriter(&mut digest))?;
-    let got = hex(&digest.finalize());
+    let got = hex(digest.finalize().into());
     if got == expected {
         return Ok(());
     }
@@ -336,13 +336,8 @@ impl io::Write for HashWriter<'_> {
     }
 }
 
-fn hex(bytes: &[u8]) -> String {
-    use std::fmt::Write as _;
-    bytes.iter().fold(String::new(), |mut hex, byte| {
-        // Writing to a string cannot fail.
-        drop(write!(hex, "{byte:02x}"));
-        hex
-    })
+fn hex(digest: [u8; 32]) -> String {
+    digest.map(|byte| format!("{byte:02x}")).concat()
 }
 
 /// The files of a wheel that are kept: the libraries and their licences.

@@ -2,9 +2,7 @@
 
 use std::sync::Arc;
 
-use arrow::array::{
-    Array, ArrayRef, AsArray, Float32Array, ListArray, StringArray, StructArray,
-};
+use arrow::array::{Array, ArrayRef, AsArray, Float32Array, ListArray, StringArray, StructArray};
 use arrow::buffer::{OffsetBuffer, ScalarBuffer};
 use arrow::datatypes::{DataType, Fields, Float32Type};
 use arrow::error::ArrowError;
@@ -128,7 +126,9 @@ fn list_column(
     columns: Vec<ArrayRef>,
 ) -> Result<ListArray, ArrowError> {
     let DataType::List(element) = crate::columns::list_of_structs(fields.clone()) else {
-        return Err(ArrowError::SchemaError("a list of structs has another type".to_owned()));
+        return Err(ArrowError::SchemaError(
+            "a list of structs has another type".to_owned(),
+        ));
     };
     let mut offsets = vec![0_i32];
     let mut end = 0_i32;
@@ -157,19 +157,37 @@ pub fn candidates_array<R: AsRef<[Candidate]>>(rows: &[R]) -> Result<ListArray, 
         all.iter().map(|candidate| candidate.scores.len()),
         score_fields(),
         vec![
-            Arc::new(StringArray::from_iter_values(scores.iter().map(|score| &score.by))),
-            Arc::new(StringArray::from_iter_values(scores.iter().map(|score| score.kind.as_str()))),
-            Arc::new(Float32Array::from_iter_values(scores.iter().map(|score| score.value))),
+            Arc::new(StringArray::from_iter_values(
+                scores.iter().map(|score| &score.by),
+            )),
+            Arc::new(StringArray::from_iter_values(
+                scores.iter().map(|score| score.kind.as_str()),
+            )),
+            Arc::new(Float32Array::from_iter_values(
+                scores.iter().map(|score| score.value),
+            )),
         ],
     )?;
     list_column(
         rows.iter().map(|row| row.as_ref().len()),
         candidate_fields(),
         vec![
-            Arc::new(StringArray::from_iter_values(all.iter().map(|candidate| &candidate.text))),
-            Arc::new(StringArray::from_iter_values(all.iter().map(|one| one.source.as_str()))),
-            Arc::new(all.iter().map(|candidate| candidate.by.as_deref()).collect::<StringArray>()),
-            Arc::new(all.iter().map(|candidate| candidate.log_prob).collect::<Float32Array>()),
+            Arc::new(StringArray::from_iter_values(
+                all.iter().map(|candidate| &candidate.text),
+            )),
+            Arc::new(StringArray::from_iter_values(
+                all.iter().map(|one| one.source.as_str()),
+            )),
+            Arc::new(
+                all.iter()
+                    .map(|candidate| candidate.by.as_deref())
+                    .collect::<StringArray>(),
+            ),
+            Arc::new(
+                all.iter()
+                    .map(|candidate| candidate.log_prob)
+                    .collect::<Float32Array>(),
+            ),
             Arc::new(scores),
         ],
     )
@@ -182,10 +200,22 @@ pub fn captions_array<R: AsRef<[Caption]>>(rows: &[R]) -> Result<ListArray, Arro
         rows.iter().map(|row| row.as_ref().len()),
         caption_fields(),
         vec![
-            Arc::new(StringArray::from_iter_values(all.iter().map(|caption| &caption.text))),
-            Arc::new(StringArray::from_iter_values(all.iter().map(|one| one.source.as_str()))),
-            Arc::new(all.iter().map(|caption| caption.by.as_deref()).collect::<StringArray>()),
-            Arc::new(all.iter().map(|caption| caption.score).collect::<Float32Array>()),
+            Arc::new(StringArray::from_iter_values(
+                all.iter().map(|caption| &caption.text),
+            )),
+            Arc::new(StringArray::from_iter_values(
+                all.iter().map(|one| one.source.as_str()),
+            )),
+            Arc::new(
+                all.iter()
+                    .map(|caption| caption.by.as_deref())
+                    .collect::<StringArray>(),
+            ),
+            Arc::new(
+                all.iter()
+                    .map(|caption| caption.score)
+                    .collect::<Float32Array>(),
+            ),
         ],
     )
 }
@@ -214,7 +244,11 @@ pub fn read_candidates(array: &ArrayRef) -> Result<Vec<Vec<Candidate>>, ColumnEr
     let range = |lists: &ListArray, row: usize| {
         let offsets = lists.value_offsets();
         let bound = |at: usize| usize::try_from(offsets[at]).unwrap_or(0);
-        if lists.is_valid(row) { bound(row)..bound(row + 1) } else { 0..0 }
+        if lists.is_valid(row) {
+            bound(row)..bound(row + 1)
+        } else {
+            0..0
+        }
     };
     (0..lists.len())
         .map(|row| {

@@ -65,7 +65,10 @@ pub(crate) fn list_of_structs(fields: Fields) -> DataType {
 
 /// Fields of an image: `{bytes: binary, path: string}`.
 pub fn image_fields() -> Fields {
-    Fields::from(vec![nullable("bytes", DataType::Binary), nullable("path", DataType::Utf8)])
+    Fields::from(vec![
+        nullable("bytes", DataType::Binary),
+        nullable("path", DataType::Utf8),
+    ])
 }
 
 /// Fields of `fetch`: `{outcome, status, bytes, attempts, final_url, ms}`.
@@ -139,7 +142,11 @@ fn with_image_feature() -> HashMap<String, String> {
 }
 
 fn schema(names: &[&str], passed: &[FieldRef]) -> SchemaRef {
-    let fields: Fields = names.iter().map(|name| own(name)).chain(passed.iter().cloned()).collect();
+    let fields: Fields = names
+        .iter()
+        .map(|name| own(name))
+        .chain(passed.iter().cloned())
+        .collect();
     Arc::new(Schema::new_with_metadata(fields, with_image_feature()))
 }
 
@@ -176,8 +183,12 @@ pub fn rejected() -> SchemaRef {
 /// has, or that begins with a dot, gets `input_` in front, as often as it takes to be free.
 pub fn passed_names<'a>(names: impl IntoIterator<Item = &'a str> + Clone) -> Vec<String> {
     let ours = |name: &str| SCORED.contains(&name) || name == CAPTIONS || name.starts_with('.');
-    let mut taken: HashSet<String> =
-        names.clone().into_iter().filter(|name| !ours(name)).map(str::to_owned).collect();
+    let mut taken: HashSet<String> = names
+        .clone()
+        .into_iter()
+        .filter(|name| !ours(name))
+        .map(str::to_owned)
+        .collect();
     let mut rename = |name: &str| {
         if !ours(name) {
             return name.to_owned();
@@ -194,7 +205,12 @@ pub fn passed_names<'a>(names: impl IntoIterator<Item = &'a str> + Clone) -> Vec
 /// `data_type` without views and without dictionaries of text or bytes, at any depth.
 pub fn plain_type(data_type: &DataType) -> DataType {
     let plain = |field: &FieldRef| -> FieldRef {
-        Arc::new(field.as_ref().clone().with_data_type(plain_type(field.data_type())))
+        Arc::new(
+            field
+                .as_ref()
+                .clone()
+                .with_data_type(plain_type(field.data_type())),
+        )
     };
     match data_type {
         DataType::Utf8View => DataType::Utf8,

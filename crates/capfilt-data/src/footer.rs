@@ -79,7 +79,10 @@ pub(crate) fn hex(digest: &[u8]) -> String {
 impl Footer {
     /// Reads the footer of the file at `path`.
     pub fn read(path: &Path) -> Result<Self, FooterError> {
-        let refuse = |source| FooterError::Parquet { path: path.to_owned(), source };
+        let refuse = |source| FooterError::Parquet {
+            path: path.to_owned(),
+            source,
+        };
         let mut file = File::open(path)?;
         let about = file.metadata()?;
         let size = about.len();
@@ -89,14 +92,18 @@ impl Footer {
             .and_then(|time| time.duration_since(UNIX_EPOCH).ok())
             .map_or(0, |since| since.as_nanos());
         if size < TAIL {
-            return Err(refuse(ParquetError::EOF(format!("it has only {size} bytes"))));
+            return Err(refuse(ParquetError::EOF(format!(
+                "it has only {size} bytes"
+            ))));
         }
         let mut tail = [0; 8];
         file.seek(SeekFrom::Start(size - TAIL))?;
         file.read_exact(&mut tail)?;
         let length = u64::from(u32::from_le_bytes([tail[0], tail[1], tail[2], tail[3]]));
         if &tail[4..] != b"PAR1" || length + TAIL > size {
-            return Err(refuse(ParquetError::General("it does not end as Parquet does".to_owned())));
+            return Err(refuse(ParquetError::General(
+                "it does not end as Parquet does".to_owned(),
+            )));
         }
         let mut bytes = Vec::new();
         file.seek(SeekFrom::Start(size - TAIL - length))?;
@@ -125,9 +132,16 @@ impl Footer {
     pub fn with_pages(self) -> Result<Self, FooterError> {
         let file = File::open(&self.path)?;
         let metadata = Arc::unwrap_or_clone(self.metadata);
-        let metadata = crate::pages::with_pages(file.file(), metadata)
-            .map_err(|source| FooterError::Parquet { path: self.path.clone(), source })?;
-        Ok(Self { metadata: Arc::new(metadata), ..self })
+        let metadata = crate::pages::with_pages(file.file(), metadata).map_err(|source| {
+            FooterError::Parquet {
+                path: self.path.clone(),
+                source,
+            }
+        })?;
+        Ok(Self {
+            metadata: Arc::new(metadata),
+            ..self
+        })
     }
 
     /// How many rows the file has.
@@ -148,7 +162,10 @@ impl Footer {
         columns: Option<&[&str]>,
         rows: usize,
     ) -> Result<ParquetRecordBatchReader, FooterError> {
-        let refuse = |source| FooterError::Parquet { path: self.path.clone(), source };
+        let refuse = |source| FooterError::Parquet {
+            path: self.path.clone(),
+            source,
+        };
         let file = File::open(&self.path)?.into_parts().0;
         let metadata =
             ArrowReaderMetadata::try_new(Arc::clone(&self.metadata), ArrowReaderOptions::new())

@@ -29,7 +29,8 @@ pub(crate) fn with_pages(file: &File, metadata: ParquetMetaData) -> Result<Parqu
     index.resize(groups, Vec::new());
     let mut found = false;
     for (group, pages) in metadata.row_groups().iter().zip(&mut index) {
-        let known = !pages.is_empty() && pages.iter().all(|column| !column.page_locations.is_empty());
+        let known =
+            !pages.is_empty() && pages.iter().all(|column| !column.page_locations.is_empty());
         if known || group.compressed_size() < LEAST_BYTES {
             continue;
         }
@@ -54,7 +55,9 @@ pub(crate) fn with_pages(file: &File, metadata: ParquetMetaData) -> Result<Parqu
     if !found {
         return Ok(metadata);
     }
-    Ok(ParquetMetaDataBuilder::new_from_metadata(metadata).set_offset_index(Some(index)).build())
+    Ok(ParquetMetaDataBuilder::new_from_metadata(metadata)
+        .set_offset_index(Some(index))
+        .build())
 }
 
 /// Remembers where it was read last: that is where a page header begins.
@@ -88,7 +91,10 @@ fn column_pages(
     column: &ColumnChunkMetaData,
     rows: i64,
 ) -> Result<Option<OffsetIndexMetaData>> {
-    let recorder = Arc::new(Recorder { file: file.try_clone()?, last: Mutex::new(0) });
+    let recorder = Arc::new(Recorder {
+        file: file.try_clone()?,
+        last: Mutex::new(0),
+    });
     let total = usize::try_from(rows).unwrap_or(0);
     let mut reader = SerializedPageReader::new(Arc::clone(&recorder), column, total, None)?;
     let mut pages: Vec<(u64, i64)> = Vec::new();
@@ -109,7 +115,10 @@ fn column_pages(
                 reader.skip_next_page()?;
                 rows
             }
-            None => match reader.get_next_page()?.and_then(|page| rows_of(&page, deepest)) {
+            None => match reader
+                .get_next_page()?
+                .and_then(|page| rows_of(&page, deepest))
+            {
                 Some(rows) => rows,
                 None => return Ok(None),
             },
@@ -117,7 +126,11 @@ fn column_pages(
         pages.push((start, i64::try_from(page_rows).unwrap_or(i64::MAX)));
     }
     let (start, length) = column.byte_range();
-    let ends = pages.iter().skip(1).map(|(start, _)| *start).chain([start + length]);
+    let ends = pages
+        .iter()
+        .skip(1)
+        .map(|(start, _)| *start)
+        .chain([start + length]);
     let mut index = OffsetIndexBuilder::new();
     for ((start, page_rows), end) in pages.iter().zip(ends) {
         let fits = |number: u64| {
@@ -131,14 +144,22 @@ fn column_pages(
     }
     let counted: i64 = pages.iter().map(|(_, rows)| rows).sum();
     if counted != rows {
-        return Err(ParquetError::General(format!("pages have {counted} rows, expected {rows}")));
+        return Err(ParquetError::General(format!(
+            "pages have {counted} rows, expected {rows}"
+        )));
     }
     Ok(Some(index.build()))
 }
 
 /// Rows that begin in a page of a list column; `None` where it begins inside a row.
 fn rows_of(page: &Page, deepest: i16) -> Option<usize> {
-    let Page::DataPage { buf, num_values, rep_level_encoding: Encoding::RLE, .. } = page else {
+    let Page::DataPage {
+        buf,
+        num_values,
+        rep_level_encoding: Encoding::RLE,
+        ..
+    } = page
+    else {
         return None;
     };
     let (length, levels) = buf.split_first_chunk::<4>()?;
@@ -158,13 +179,17 @@ fn zeros(levels: &[u8], width: usize, count: usize) -> io::Result<Option<usize>>
         let before = (seen, zeros);
         if header & 1 == 0 {
             let mut value = [0; 8];
-            let bytes = value.get_mut(..width.div_ceil(8)).ok_or(io::ErrorKind::InvalidData)?;
+            let bytes = value
+                .get_mut(..width.div_ceil(8))
+                .ok_or(io::ErrorKind::InvalidData)?;
             levels.read_exact(bytes)?;
             let run = run.min(count - seen);
             zeros += if value == [0; 8] { run } else { 0 };
             seen += run;
         } else {
-            let bytes = run.checked_mul(width).and_then(|length| levels.split_at_checked(length));
+            let bytes = run
+                .checked_mul(width)
+                .and_then(|length| levels.split_at_checked(length));
             let (packed, rest) = bytes.ok_or(io::ErrorKind::UnexpectedEof)?;
             levels = rest;
             for at in 0..(run * 8).min(count - seen) {

@@ -21,15 +21,22 @@ impl Shard {
     ///
     /// A name is refused where it would leave the output folder or is not UTF-8.
     pub fn name(path: &Path, prefix: &Path) -> Result<Self, ShardNameError> {
-        let refuse = |reason| ShardNameError { path: path.to_owned(), reason };
-        let below = path.strip_prefix(prefix).map_err(|_| refuse("it is not below the glob's prefix"))?;
+        let refuse = |reason| ShardNameError {
+            path: path.to_owned(),
+            reason,
+        };
+        let below = path
+            .strip_prefix(prefix)
+            .map_err(|_| refuse("it is not below the glob's prefix"))?;
         let below = below.with_extension("");
         let mut name = String::new();
         for part in below.components() {
             let std::path::Component::Normal(part) = part else {
                 return Err(refuse("`..` is not allowed below the glob's prefix"));
             };
-            let part = part.to_str().ok_or_else(|| refuse("the path is not UTF-8"))?;
+            let part = part
+                .to_str()
+                .ok_or_else(|| refuse("the path is not UTF-8"))?;
             if !name.is_empty() {
                 name.push('/');
             }
@@ -59,7 +66,12 @@ impl Shard {
         (0..rows.div_ceil(step).max(1))
             .map(|index| {
                 let first = index * step;
-                Piece { shard: self.clone(), first, rows: step.min(rows - first), whole }
+                Piece {
+                    shard: self.clone(),
+                    first,
+                    rows: step.min(rows - first),
+                    whole,
+                }
             })
             .collect()
     }
@@ -94,17 +106,21 @@ impl Piece {
 
 impl std::fmt::Display for Piece {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        if self.whole { f.write_str(&self.shard.0) } else { write!(f, "{}/{}", self.shard.0, self.first) }
+        if self.whole {
+            f.write_str(&self.shard.0)
+        } else {
+            write!(f, "{}/{}", self.shard.0, self.first)
+        }
     }
 }
 
 /// The first two of `pieces` that would be written to the same file, as their positions.
 pub fn clashing<'a>(pieces: impl IntoIterator<Item = &'a Piece>) -> Option<(usize, usize)> {
     let mut seen = HashMap::new();
-    pieces
-        .into_iter()
-        .enumerate()
-        .find_map(|(index, piece)| seen.insert(piece.file(), index).map(|earlier| (earlier, index)))
+    pieces.into_iter().enumerate().find_map(|(index, piece)| {
+        seen.insert(piece.file(), index)
+            .map(|earlier| (earlier, index))
+    })
 }
 
 #[cfg(test)]

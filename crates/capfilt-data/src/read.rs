@@ -41,13 +41,19 @@ pub enum ColumnError {
 
 impl ColumnError {
     pub(crate) fn value(what: &'static str, got: &str, expected: &'static str) -> Self {
-        Self::Value { what, got: got.to_owned(), expected }
+        Self::Value {
+            what,
+            got: got.to_owned(),
+            expected,
+        }
     }
 }
 
 /// Fails on values that do not fit, rather than making them null.
-const STRICT: CastOptions<'static> =
-    CastOptions { safe: false, format_options: arrow::util::display::FormatOptions::new() };
+const STRICT: CastOptions<'static> = CastOptions {
+    safe: false,
+    format_options: arrow::util::display::FormatOptions::new(),
+};
 
 /// Whether a column of `data_type` can hold texts.
 pub fn is_text(data_type: &DataType) -> bool {
@@ -79,14 +85,16 @@ fn is_binary(data_type: &DataType) -> bool {
 /// `bytes`, or a list of either.
 pub fn is_image(data_type: &DataType) -> bool {
     match data_type {
-        DataType::Struct(fields) => {
-            fields.iter().any(|field| field.name() == "bytes" && is_binary(field.data_type()))
-        }
+        DataType::Struct(fields) => fields
+            .iter()
+            .any(|field| field.name() == "bytes" && is_binary(field.data_type())),
         DataType::List(field)
         | DataType::LargeList(field)
         | DataType::FixedSizeList(field, _)
         | DataType::ListView(field)
-        | DataType::LargeListView(field) => !is_list(field.data_type()) && is_image(field.data_type()),
+        | DataType::LargeListView(field) => {
+            !is_list(field.data_type()) && is_image(field.data_type())
+        }
         other => is_binary(other),
     }
 }
@@ -130,7 +138,10 @@ impl Wanted {
             Self::Id => "text or integers",
             Self::Image => "binary, a struct `{bytes: binary, path: string}`, or a list of either",
         };
-        ColumnError::Type { got: data_type.clone(), expected }
+        ColumnError::Type {
+            got: data_type.clone(),
+            expected,
+        }
     }
 }
 
@@ -185,7 +196,10 @@ pub fn image_column(array: &ArrayRef) -> Result<StructArray, ColumnError> {
     let rows = array.len();
     let (bytes, path, outer) = match array.as_struct_opt() {
         Some(structs) => {
-            let bytes = structs.column_by_name("bytes").map(binary_column).transpose()?;
+            let bytes = structs
+                .column_by_name("bytes")
+                .map(binary_column)
+                .transpose()?;
             let path = structs
                 .column_by_name("path")
                 .filter(|path| is_text(path.data_type()))
@@ -201,7 +215,11 @@ pub fn image_column(array: &ArrayRef) -> Result<StructArray, ColumnError> {
         |path| Arc::new(path) as ArrayRef,
     );
     let nulls = NullBuffer::union(outer.as_ref(), bytes.nulls());
-    Ok(StructArray::try_new(image_fields(), vec![Arc::new(bytes), path], nulls)?)
+    Ok(StructArray::try_new(
+        image_fields(),
+        vec![Arc::new(bytes), path],
+        nulls,
+    )?)
 }
 
 /// Any column without views and dictionaries: `crate::columns::plain_type` says how.
@@ -215,10 +233,13 @@ pub fn plain_column(array: &ArrayRef, field: &Field) -> Result<ArrayRef, ColumnE
 /// A list column in exactly the type `data_type`.
 pub(crate) fn plain_list(array: &ArrayRef, data_type: &DataType) -> Result<ListArray, ColumnError> {
     let plain = cast_with_options(array, data_type, &STRICT)?;
-    plain.as_list_opt::<i32>().cloned().ok_or_else(|| ColumnError::Type {
-        got: array.data_type().clone(),
-        expected: "a list of structs",
-    })
+    plain
+        .as_list_opt::<i32>()
+        .cloned()
+        .ok_or_else(|| ColumnError::Type {
+            got: array.data_type().clone(),
+            expected: "a list of structs",
+        })
 }
 
 #[cfg(test)]

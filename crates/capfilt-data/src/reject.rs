@@ -129,7 +129,9 @@ impl FromStr for Reject {
             .iter()
             .copied()
             .find(|reason| reason.as_str() == text)
-            .ok_or_else(|| UnknownReject { got: text.to_owned() })
+            .ok_or_else(|| UnknownReject {
+                got: text.to_owned(),
+            })
     }
 }
 

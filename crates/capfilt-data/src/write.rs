@@ -59,7 +59,11 @@ pub enum WriteErrorKind {
 
 impl WriteErrorKind {
     fn of_io(error: io::Error) -> Self {
-        if error.kind() == io::ErrorKind::StorageFull { Self::DiskFull(error) } else { Self::Io(error) }
+        if error.kind() == io::ErrorKind::StorageFull {
+            Self::DiskFull(error)
+        } else {
+            Self::Io(error)
+        }
     }
 
     /// Finds the IO error below a Parquet error: that is what people can act on.
@@ -87,7 +91,11 @@ struct Sink {
 
 impl Sink {
     fn take_error(&self) -> Option<io::Error> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner).error.take()
+        self.state
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .error
+            .take()
     }
 
     fn digest(&self) -> String {
@@ -143,7 +151,10 @@ pub struct PieceWriter {
 impl PieceWriter {
     /// Starts the file that will be called `path`, in a folder that is made if need be.
     pub fn create(path: &Path, schema: SchemaRef) -> Result<Self, WriteError> {
-        Self::try_create(path, schema).map_err(|kind| WriteError { path: path.to_owned(), kind })
+        Self::try_create(path, schema).map_err(|kind| WriteError {
+            path: path.to_owned(),
+            kind,
+        })
     }
 
     fn try_create(path: &Path, schema: SchemaRef) -> Result<Self, WriteErrorKind> {
@@ -154,7 +165,10 @@ impl PieceWriter {
             .suffix(SUFFIX)
             .tempfile_in(folder)
             .map_err(WriteErrorKind::of_io)?;
-        let sink = Sink { file: Arc::new(file), state: Arc::default() };
+        let sink = Sink {
+            file: Arc::new(file),
+            state: Arc::default(),
+        };
         let image_bytes = ColumnPath::new(vec![IMAGE.to_owned(), "bytes".to_owned()]);
         let pairs = schema
             .metadata()
@@ -171,7 +185,12 @@ impl PieceWriter {
             .set_key_value_metadata(pairs)
             .build();
         let writer = ArrowWriter::try_new(sink.clone(), schema, Some(properties))?;
-        Ok(Self { path: path.to_owned(), sink, writer, rows: 0 })
+        Ok(Self {
+            path: path.to_owned(),
+            sink,
+            writer,
+            rows: 0,
+        })
     }
 
     /// Adds rows, in the order in which they shall be read.
@@ -195,7 +214,10 @@ impl PieceWriter {
     }
 
     fn failed(&self, kind: WriteErrorKind) -> WriteError {
-        WriteError { path: self.path.clone(), kind }
+        WriteError {
+            path: self.path.clone(),
+            kind,
+        }
     }
 
     /// Digest of the rows written so far. Closes the row group that is open.
@@ -215,11 +237,21 @@ impl PieceWriter {
     ) -> Result<Written, WriteError> {
         let content = self.content()?;
         for (key, value) in pairs {
-            self.writer.append_key_value_metadata(KeyValue::new(key, value));
+            self.writer
+                .append_key_value_metadata(KeyValue::new(key, value));
         }
-        self.writer.append_key_value_metadata(KeyValue::new(CONTENT.to_owned(), content.clone()));
-        let Self { path, sink, writer, rows } = self;
-        let failed = |kind| WriteError { path: path.clone(), kind };
+        self.writer
+            .append_key_value_metadata(KeyValue::new(CONTENT.to_owned(), content.clone()));
+        let Self {
+            path,
+            sink,
+            writer,
+            rows,
+        } = self;
+        let failed = |kind| WriteError {
+            path: path.clone(),
+            kind,
+        };
         // Dropping the inner handle leaves `sink` as the only owner of the file.
         let inner = writer
             .into_inner()
@@ -233,7 +265,11 @@ impl PieceWriter {
         readable_by_all(&file).map_err(io)?;
         file.persist(&path).map_err(|error| io(error.error))?;
         sync_folder(&path).map_err(io)?;
-        Ok(Written { rows, bytes, content })
+        Ok(Written {
+            rows,
+            bytes,
+            content,
+        })
     }
 }
 
@@ -243,7 +279,8 @@ fn slice_bytes(batch: &RecordBatch) -> usize {
         .iter()
         .map(|column| {
             let data = column.to_data();
-            data.get_slice_memory_size().unwrap_or_else(|_| column.get_array_memory_size())
+            data.get_slice_memory_size()
+                .unwrap_or_else(|_| column.get_array_memory_size())
         })
         .sum()
 }
@@ -252,7 +289,8 @@ fn slice_bytes(batch: &RecordBatch) -> usize {
 #[cfg(unix)]
 fn readable_by_all(file: &NamedTempFile) -> io::Result<()> {
     use std::os::unix::fs::PermissionsExt;
-    file.as_file().set_permissions(std::fs::Permissions::from_mode(0o644))
+    file.as_file()
+        .set_permissions(std::fs::Permissions::from_mode(0o644))
 }
 
 #[cfg(not(unix))]
@@ -263,7 +301,9 @@ fn readable_by_all(_: &NamedTempFile) -> io::Result<()> {
 /// A rename is on disk once its folder is.
 #[cfg(unix)]
 fn sync_folder(path: &Path) -> io::Result<()> {
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+    let folder = path
+        .parent()
+        .filter(|folder| !folder.as_os_str().is_empty());
     fs_err::File::open(folder.unwrap_or_else(|| Path::new(".")))?.sync_all()
 }
 
@@ -277,8 +317,10 @@ pub fn replace(path: &Path, bytes: &[u8]) -> Result<(), WriteError> {
     let write = || -> io::Result<()> {
         let folder = path.parent().unwrap_or_else(|| Path::new("."));
         fs_err::create_dir_all(folder)?;
-        let mut file =
-            tempfile::Builder::new().prefix(PREFIX).suffix(SUFFIX).tempfile_in(folder)?;
+        let mut file = tempfile::Builder::new()
+            .prefix(PREFIX)
+            .suffix(SUFFIX)
+            .tempfile_in(folder)?;
         file.write_all(bytes)?;
         readable_by_all(&file)?;
         file.as_file().sync_all()?;

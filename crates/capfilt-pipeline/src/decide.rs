@@ -45,8 +45,9 @@ pub struct DecideReport {
 /// Decides about every finished piece of `output`. Blocks; no model and no fetch.
 pub fn decide(output: &Path, decision: &Decision, stop: &Stop) -> Result<DecideReport, RunError> {
     let lock = OutputLock::take(output)?;
-    let mut record = RunFile::read(output)?
-        .ok_or_else(|| RunError::NothingScored { output: output.to_owned() })?;
+    let mut record = RunFile::read(output)?.ok_or_else(|| RunError::NothingScored {
+        output: output.to_owned(),
+    })?;
     let pipeline = pipeline(output, &record, decision)?;
     let rule = &pipeline.keep;
     let mut report = DecideReport {
@@ -64,7 +65,9 @@ pub fn decide(output: &Path, decision: &Decision, stop: &Stop) -> Result<DecideR
     pieces(&output.join("scored"), Path::new(""), &mut files)?;
     for file in files {
         let paths = PieceFiles::new(output, &file);
-        let Some(footer) = finished(&paths.scored) else { continue };
+        let Some(footer) = finished(&paths.scored) else {
+            continue;
+        };
         report.pieces += 1;
         let stored = footer.value(IMAGES).unwrap_or("all");
         report.only_tightens |= stored != "all" && stored != rule.digest();
@@ -78,11 +81,15 @@ pub fn decide(output: &Path, decision: &Decision, stop: &Stop) -> Result<DecideR
         } else {
             derive(&paths, &footer, rule, &|| stop.is_stopped())?
         };
-        let Some(counts) = derived else { return Err(RunError::Model(capfilt_models::ModelError::Cancelled)) };
+        let Some(counts) = derived else {
+            return Err(RunError::Model(capfilt_models::ModelError::Cancelled));
+        };
         report.after.add(&counts);
     }
     if report.pieces == 0 {
-        return Err(RunError::NothingScored { output: output.to_owned() });
+        return Err(RunError::NothingScored {
+            output: output.to_owned(),
+        });
     }
     if !decision.dry_run {
         record.pipeline = pipeline.file.clone();
@@ -95,18 +102,16 @@ pub fn decide(output: &Path, decision: &Decision, stop: &Stop) -> Result<DecideR
 }
 
 /// The pipeline that made `output`, deciding as `decision` says.
-fn pipeline(
-    output: &Path,
-    record: &RunFile,
-    decision: &Decision,
-) -> Result<Pipeline, RunError> {
+fn pipeline(output: &Path, record: &RunFile, decision: &Decision) -> Result<Pipeline, RunError> {
     let mut file = record.pipeline.clone();
     if let Some(threshold) = decision.threshold {
-        file.keep = Some(KeepTable { threshold: Some(threshold), where_: None });
+        file.keep = Some(KeepTable {
+            threshold: Some(threshold),
+            where_: None,
+        });
     }
     let path = output.join("run.json");
-    reload(file, &decision.set, &path, output)
-        .map_err(|kind| PipelineError { path, kind }.into())
+    reload(file, &decision.set, &path, output).map_err(|kind| PipelineError { path, kind }.into())
 }
 
 /// The `.parquet` files below `folder`, sorted, as paths below it.
@@ -124,7 +129,10 @@ fn pieces(folder: &Path, below: &Path, found: &mut Vec<PathBuf>) -> Result<(), R
         let path = below.join(&name);
         if is_folder {
             pieces(folder, &path, found)?;
-        } else if path.extension().is_some_and(|extension| extension == "parquet") {
+        } else if path
+            .extension()
+            .is_some_and(|extension| extension == "parquet")
+        {
             found.push(path);
         }
     }

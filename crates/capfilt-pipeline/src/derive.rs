@@ -4,15 +4,11 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::sync::Arc;
 
-use arrow::array::{
-    Array, ArrayRef, BooleanArray, Float32Array, RecordBatch, StringArray,
-};
+use arrow::array::{Array, ArrayRef, BooleanArray, Float32Array, RecordBatch, StringArray};
 use arrow::compute::filter_record_batch;
 use arrow::datatypes::SchemaRef;
 use capfilt_data::candidate::{captions_array, read_candidates};
-use capfilt_data::{
-    CONTENT, Candidate, Caption, Footer, PieceWriter, Reject, Source, columns,
-};
+use capfilt_data::{CONTENT, Candidate, Caption, Footer, PieceWriter, Reject, Source, columns};
 use datafusion::error::DataFusionError;
 
 use crate::counts::{DecidedCounts, count};
@@ -37,7 +33,11 @@ impl PieceFiles {
     /// The files of the piece at `file` below the folders of `output`.
     pub(crate) fn new(output: &Path, file: &Path) -> Self {
         let below = |folder: &str| output.join(folder).join(file);
-        Self { scored: below("scored"), dataset: below("dataset"), rejected: below("rejected") }
+        Self {
+            scored: below("scored"),
+            dataset: below("dataset"),
+            rejected: below("rejected"),
+        }
     }
 
     /// The counts of the derived files, where both follow from `scored` by `decision`.
@@ -66,7 +66,10 @@ pub(crate) fn derive(
     let mut dataset = PieceWriter::create(&files.dataset, Arc::clone(&schema))?;
     let mut rejected = PieceWriter::create(&files.rejected, columns::rejected())?;
     let mut counts = DecidedCounts::default();
-    let failed = |source| RunError::Plan { piece: files.scored.display().to_string(), source };
+    let failed = |source| RunError::Plan {
+        piece: files.scored.display().to_string(),
+        source,
+    };
     for batch in scored.batches(None, ROWS)? {
         if stopped() {
             return Ok(None);
@@ -86,7 +89,10 @@ pub(crate) fn derive(
         .key_value_metadata()
         .into_iter()
         .flatten()
-        .filter(|pair| pair.key.starts_with("capfilt.") && ![CONTENT, COUNTS, IMAGES].contains(&pair.key.as_str()))
+        .filter(|pair| {
+            pair.key.starts_with("capfilt.")
+                && ![CONTENT, COUNTS, IMAGES].contains(&pair.key.as_str())
+        })
         .filter_map(|pair| Some((pair.key.clone(), pair.value.clone()?)))
         .collect();
     pairs.retain(|(key, _)| key != DECISION && key != SCORED);
@@ -109,7 +115,10 @@ pub(crate) fn count_only(
 ) -> Result<Option<DecidedCounts>, RunError> {
     let schema = derived_schema(&scored.schema);
     let mut counts = DecidedCounts::default();
-    let failed = |source| RunError::Plan { piece: files.scored.display().to_string(), source };
+    let failed = |source| RunError::Plan {
+        piece: files.scored.display().to_string(),
+        source,
+    };
     for batch in scored.batches(None, ROWS)? {
         if stopped() {
             return Ok(None);
@@ -148,7 +157,11 @@ impl Decided {
         let candidates = read_candidates(column(&rows, columns::CANDIDATES)?)
             .map_err(|error| DataFusionError::External(Box::new(error)))?;
         let verdicts = verdicts(rule, &candidates)?;
-        Ok(Self { rows, candidates, verdicts })
+        Ok(Self {
+            rows,
+            candidates,
+            verdicts,
+        })
     }
 
     /// Rows with at least one kept caption.
@@ -160,7 +173,8 @@ impl Decided {
         let widths = column(&self.rows, columns::WIDTH)?;
         let mut kept_rows = Vec::with_capacity(self.rows.num_rows());
         let mut captions = Vec::new();
-        for (row, (candidates, verdicts)) in self.candidates.iter().zip(&self.verdicts).enumerate() {
+        for (row, (candidates, verdicts)) in self.candidates.iter().zip(&self.verdicts).enumerate()
+        {
             if is_rejected(&self.rows, row)? {
                 kept_rows.push(false);
                 continue;
@@ -203,7 +217,8 @@ impl Decided {
         let (stages, dropped_by) = (get(columns::STAGE)?, get(columns::TEXT_DROPPED_BY)?);
         let (ids, urls, web) = (get(columns::ID)?, get(columns::URL)?, get(columns::TEXT)?);
         let mut removed = Vec::new();
-        for (row, (candidates, verdicts)) in self.candidates.iter().zip(&self.verdicts).enumerate() {
+        for (row, (candidates, verdicts)) in self.candidates.iter().zip(&self.verdicts).enumerate()
+        {
             let row_of = |reason: Reject| Removed {
                 id: ids.value(row).to_owned(),
                 url: text_at(urls, row).map(str::to_owned),
@@ -285,7 +300,10 @@ fn removed_batch(rows: &[Removed]) -> Result<RecordBatch, arrow::error::ArrowErr
         Arc::new(rows.iter().map(get).collect::<StringArray>())
     };
     let scores: Float32Array = rows.iter().map(|row| row.score).collect();
-    let transient: BooleanArray = rows.iter().map(|row| Some(row.reason.is_transient())).collect();
+    let transient: BooleanArray = rows
+        .iter()
+        .map(|row| Some(row.reason.is_transient()))
+        .collect();
     RecordBatch::try_new(
         columns::rejected(),
         vec![
@@ -320,4 +338,3 @@ pub(crate) fn finished(path: &Path) -> Option<Footer> {
         }
     }
 }
-

@@ -257,7 +257,10 @@ impl RunError {
             Ok(StageError::Model(error)) => PieceFailure::Run(Self::Model(error)),
             Ok(StageError::Write(error)) => PieceFailure::Run(Self::Write(error)),
             Err(error) if is_of_the_shard(&error) => PieceFailure::Shard(chain(&error)),
-            Err(source) => PieceFailure::Run(Self::Plan { piece: piece.to_owned(), source }),
+            Err(source) => PieceFailure::Run(Self::Plan {
+                piece: piece.to_owned(),
+                source,
+            }),
         }
     }
 }

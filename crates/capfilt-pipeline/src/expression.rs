@@ -53,19 +53,32 @@ impl Condition {
         let invalid = |error: &DataFusionError| ExpressionError::Invalid {
             sql: sql.to_owned(),
             reason: reason(error),
-            known: schema.fields().iter().map(|field| field.name().clone()).collect(),
+            known: schema
+                .fields()
+                .iter()
+                .map(|field| field.name().clone())
+                .collect(),
         };
         // Names are taken as they are written (web data sets have columns like `NSFW`); only if
         // that fails are they read as SQL reads them, in lower case.
         let expression = plan(sql, &schema, false)
             .or_else(|error| plan(sql, &schema, true).map_err(|_| error))
             .map_err(|error| invalid(&error))?;
-        let got = expression.data_type(&schema).map_err(|error| invalid(&error))?;
+        let got = expression
+            .data_type(&schema)
+            .map_err(|error| invalid(&error))?;
         // NULL alone has no type, and is a condition that nothing meets.
         if !matches!(got, DataType::Boolean | DataType::Null) {
-            return Err(ExpressionError::NotBoolean { sql: sql.to_owned(), got });
+            return Err(ExpressionError::NotBoolean {
+                sql: sql.to_owned(),
+                got,
+            });
         }
-        Ok(Self { sql: sql.to_owned(), schema, expression })
+        Ok(Self {
+            sql: sql.to_owned(),
+            schema,
+            expression,
+        })
     }
 
     /// The expression as it was written.
@@ -80,7 +93,10 @@ impl Condition {
 
     /// For each row of `batch`, which has the planned columns, whether the condition is met.
     pub(crate) fn met(&self, batch: &RecordBatch) -> Result<Vec<bool>> {
-        let value = self.expression.evaluate(batch)?.into_array(batch.num_rows())?;
+        let value = self
+            .expression
+            .evaluate(batch)?
+            .into_array(batch.num_rows())?;
         let Some(conditions): Option<&BooleanArray> = value.as_boolean_opt() else {
             return Ok(vec![false; batch.num_rows()]);
         };
@@ -103,7 +119,11 @@ fn reason(error: &DataFusionError) -> String {
     let line = message.lines().next().unwrap_or_default();
     let line = line.split_once(" error: ").map_or(line, |(_, rest)| rest);
     // It ends with a list of columns; ours is given anyway.
-    let line = line.split(" Valid fields are").next().unwrap_or(line).trim_end_matches('.');
+    let line = line
+        .split(" Valid fields are")
+        .next()
+        .unwrap_or(line)
+        .trim_end_matches('.');
     let line = line.replace("No field named", "there is no column");
     let mut letters = line.chars();
     letters.next().map_or_else(String::new, |first| {
@@ -134,8 +154,7 @@ pub(crate) fn visible_batch(
             _ => row::column(batch, field.name()).cloned(),
         })
         .collect::<std::result::Result<_, _>>()?;
-    let options =
-        arrow::array::RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
+    let options = arrow::array::RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
     RecordBatch::try_new_with_options(Arc::clone(schema), columns, &options)
 }
 

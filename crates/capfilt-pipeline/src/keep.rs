@@ -81,15 +81,24 @@ impl Rule {
             .filter(|stage| matches!(stage.verb, Verb::Score(_)))
             .map(|stage| stage.name.as_str())
             .collect();
-        let Some(table) = table else { return Ok(Self::All) };
+        let Some(table) = table else {
+            return Ok(Self::All);
+        };
         match (table.threshold, &table.where_) {
-            (None, None) => Err(value("keep", "it is empty; expected `threshold` or `where`")),
-            (Some(_), Some(_)) => {
-                Err(value("keep", "it has both `threshold` and `where`; expected one of them"))
-            }
+            (None, None) => Err(value(
+                "keep",
+                "it is empty; expected `threshold` or `where`",
+            )),
+            (Some(_), Some(_)) => Err(value(
+                "keep",
+                "it has both `threshold` and `where`; expected one of them",
+            )),
             (Some(above), None) => match scorers.as_slice() {
                 _ if !above.is_finite() => Err(value("keep.threshold", "it is not a number")),
-                [scorer] => Ok(Self::Threshold { scorer: (*scorer).to_owned(), above }),
+                [scorer] => Ok(Self::Threshold {
+                    scorer: (*scorer).to_owned(),
+                    above,
+                }),
                 [] => Err(value("keep.threshold", "there is no `score` stage")),
                 _ => Err(value(
                     "keep.threshold",
@@ -117,19 +126,37 @@ impl Rule {
             for kind in [Kind::Match, Kind::Similarity] {
                 if !stages.contains(&kind.as_str()) {
                     let name = kind.as_str().to_owned();
-                    scorers.push(Scorer { name, stage: None, kind: Some(kind) });
+                    scorers.push(Scorer {
+                        name,
+                        stage: None,
+                        kind: Some(kind),
+                    });
                 }
             }
         }
         scorers.retain(|scorer| !OWN.contains(&scorer.name.as_str()));
-        let scores = scorers.iter().map(|scorer| (scorer.name.as_str(), DataType::Float32));
+        let scores = scorers
+            .iter()
+            .map(|scorer| (scorer.name.as_str(), DataType::Float32));
         let own = OWN.iter().map(|name| {
-            (*name, if *name == "log_prob" { DataType::Float32 } else { DataType::Utf8 })
+            (
+                *name,
+                if *name == "log_prob" {
+                    DataType::Float32
+                } else {
+                    DataType::Utf8
+                },
+            )
         });
-        let fields: Vec<FieldRef> =
-            scores.chain(own).map(|(name, kind)| Arc::new(Field::new(name, kind, true))).collect();
+        let fields: Vec<FieldRef> = scores
+            .chain(own)
+            .map(|(name, kind)| Arc::new(Field::new(name, kind, true)))
+            .collect();
         let condition = Condition::plan(sql, Arc::new(Schema::new(fields))).map_err(|source| {
-            PipelineErrorKind::Expression { stage: STEP.to_owned(), source }
+            PipelineErrorKind::Expression {
+                stage: STEP.to_owned(),
+                source,
+            }
         })?;
         Ok(Self::Where { condition, scorers })
     }
@@ -188,7 +215,11 @@ impl Rule {
             }
         };
         let verdicts = candidates.iter().zip(judged).map(|(candidate, verdict)| {
-            if candidate.source == Source::Human { Verdict::Kept } else { verdict }
+            if candidate.source == Source::Human {
+                Verdict::Kept
+            } else {
+                verdict
+            }
         });
         Ok(verdicts.collect())
     }
@@ -207,7 +238,10 @@ fn batch(
         let texts: StringArray = candidates.iter().map(|candidate| get(candidate)).collect();
         Arc::new(texts) as ArrayRef
     };
-    let log_probs: Float32Array = candidates.iter().map(|candidate| candidate.log_prob).collect();
+    let log_probs: Float32Array = candidates
+        .iter()
+        .map(|candidate| candidate.log_prob)
+        .collect();
     let own = [
         texts(&|candidate| Some(candidate.text.clone())),
         texts(&|candidate| Some(candidate.source.as_str().to_owned())),
@@ -215,7 +249,10 @@ fn batch(
         Arc::new(log_probs) as ArrayRef,
     ];
     let columns: Vec<ArrayRef> = scores.chain(own).collect();
-    Ok(RecordBatch::try_new(Arc::clone(condition.schema()), columns)?)
+    Ok(RecordBatch::try_new(
+        Arc::clone(condition.schema()),
+        columns,
+    )?)
 }
 
 #[cfg(test)]

@@ -41,8 +41,12 @@ pub struct Pipeline {
 /// Shards, models and the output folder of the file are relative to its own folder, so that a
 /// pipeline means the same from wherever it is started.
 pub fn load(path: &Path, overrides: &Overrides) -> Result<Pipeline, PipelineError> {
-    let failed = |kind| PipelineError { path: path.to_owned(), kind };
-    let text = fs_err::read_to_string(path).map_err(|error| failed(PipelineErrorKind::Read(error)))?;
+    let failed = |kind| PipelineError {
+        path: path.to_owned(),
+        kind,
+    };
+    let text =
+        fs_err::read_to_string(path).map_err(|error| failed(PipelineErrorKind::Read(error)))?;
     parse(&text, path, overrides).map_err(failed)
 }
 
@@ -61,7 +65,13 @@ pub(crate) fn reload(
     };
     let stages = stages(&file.stage)?;
     let keep = Rule::check(file.keep.as_ref(), &stages)?;
-    Ok(Pipeline { path: path.to_owned(), file, stages, output: output.to_owned(), keep })
+    Ok(Pipeline {
+        path: path.to_owned(),
+        file,
+        stages,
+        output: output.to_owned(),
+        keep,
+    })
 }
 
 /// Checks the text of the pipeline file at `path`.
@@ -78,24 +88,39 @@ fn parse(text: &str, path: &Path, overrides: &Overrides) -> Result<Pipeline, Pip
         file.source.shards.0.clone_from(&overrides.inputs);
     }
     if file.source.shards.0.is_empty() {
-        return Err(value("source.shards", "no shards; name a path or a glob here or with `--input`"));
+        return Err(value(
+            "source.shards",
+            "no shards; name a path or a glob here or with `--input`",
+        ));
     }
     if overrides.output.is_some() {
         file.sink.output.clone_from(&overrides.output);
     }
     let output = file.sink.output.clone().ok_or_else(|| {
-        value("sink.output", "no output folder; name one here or with `--output`")
+        value(
+            "sink.output",
+            "no output folder; name one here or with `--output`",
+        )
     })?;
     if file.name.trim().is_empty() {
         return Err(value("name", "it is empty; a pipeline needs a name"));
     }
     let stages = stages(&file.stage)?;
     let keep = Rule::check(file.keep.as_ref(), &stages)?;
-    Ok(Pipeline { path: path.to_owned(), file, stages, output, keep })
+    Ok(Pipeline {
+        path: path.to_owned(),
+        file,
+        stages,
+        output,
+        keep,
+    })
 }
 
 pub(crate) fn value(key: impl Into<String>, message: impl Into<String>) -> PipelineErrorKind {
-    PipelineErrorKind::Value { key: key.into(), message: message.into() }
+    PipelineErrorKind::Value {
+        key: key.into(),
+        message: message.into(),
+    }
 }
 
 /// Makes the paths of the file independent of the current folder.
@@ -150,7 +175,10 @@ fn stages(tables: &[StageTable]) -> Result<Vec<Stage>, PipelineErrorKind> {
                 .check()
                 .map_err(|error| value(format!("{key}.caption.decoding"), error.to_string()))?;
         }
-        let name = table.name.clone().unwrap_or_else(|| verb.as_str().to_owned());
+        let name = table
+            .name
+            .clone()
+            .unwrap_or_else(|| verb.as_str().to_owned());
         if name.trim().is_empty() {
             return Err(value(format!("{key}.name"), "it is empty"));
         }
@@ -174,31 +202,53 @@ fn stages(tables: &[StageTable]) -> Result<Vec<Stage>, PipelineErrorKind> {
     match (model, decode) {
         (Some(model), None) => {
             let verb = Verb::Decode(Decode::default());
-            stages.insert(model, Stage { name: verb.as_str().to_owned(), verb });
+            stages.insert(
+                model,
+                Stage {
+                    name: verb.as_str().to_owned(),
+                    verb,
+                },
+            );
         }
         (Some(model), Some(decode)) if decode > model => {
             return Err(value(
                 format!("stage.{}", stages[decode].name),
-                format!("it must come before `{}`, which needs pictures", stages[model].name),
+                format!(
+                    "it must come before `{}`, which needs pictures",
+                    stages[model].name
+                ),
             ));
         }
         _ => {}
     }
-    let fetch = stages.iter().rposition(|stage| matches!(stage.verb, Verb::Fetch(_)));
+    let fetch = stages
+        .iter()
+        .rposition(|stage| matches!(stage.verb, Verb::Fetch(_)));
     let decode = stages.iter().position(decodes);
     if let (Some(fetch), Some(decode)) = (fetch, decode)
         && fetch > decode
     {
         return Err(value(
             format!("stage.{}", stages[fetch].name),
-            format!("it must come before `{}`, which needs bytes", stages[decode].name),
+            format!(
+                "it must come before `{}`, which needs bytes",
+                stages[decode].name
+            ),
         ));
     }
     Ok(stages)
 }
 
 fn verbs(table: &StageTable) -> Vec<Verb> {
-    let StageTable { name: _, where_, where_text, fetch, decode, caption, score } = table.clone();
+    let StageTable {
+        name: _,
+        where_,
+        where_text,
+        fetch,
+        decode,
+        caption,
+        score,
+    } = table.clone();
     [
         where_.map(Verb::Where),
         where_text.map(Verb::WhereText),
@@ -222,7 +272,10 @@ fn syntax_error(text: &str, error: &TomlError) -> PipelineErrorKind {
     let line_start = before.rfind('\n').map_or(0, |at| at + 1);
     let line_end = text[start..].find('\n').map_or(text.len(), |at| start + at);
     let column = text[line_start..start].chars().count() + 1;
-    let marked = text[start..end.min(line_end).max(start)].chars().count().max(1);
+    let marked = text[start..end.min(line_end).max(start)]
+        .chars()
+        .count()
+        .max(1);
     let number = line.to_string();
     let margin = " ".repeat(number.len());
     let snippet = format!(
@@ -231,11 +284,19 @@ fn syntax_error(text: &str, error: &TomlError) -> PipelineErrorKind {
         " ".repeat(column - 1),
         "^".repeat(marked)
     );
-    PipelineErrorKind::Syntax { line, column, message: with_nearest(error.message()), snippet }
+    PipelineErrorKind::Syntax {
+        line,
+        column,
+        message: with_nearest(error.message()),
+        snippet,
+    }
 }
 
 fn floor(text: &str, at: usize) -> usize {
-    (0..=at.min(text.len())).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(0)
+    (0..=at.min(text.len()))
+        .rev()
+        .find(|at| text.is_char_boundary(*at))
+        .unwrap_or(0)
 }
 
 /// `message`, and where it names an unknown key or value, the known one that is nearest.
@@ -258,13 +319,13 @@ fn with_nearest(message: &str) -> String {
 }
 
 /// The file with every `key.path=value` in place.
-fn with_settings(
-    mut table: Value,
-    settings: &[String],
-) -> Result<PipelineFile, PipelineErrorKind> {
+fn with_settings(mut table: Value, settings: &[String]) -> Result<PipelineFile, PipelineErrorKind> {
     let mut file = Err(value("set", "nothing to set"));
     for setting in settings {
-        let refuse = |message: String| PipelineErrorKind::Set { set: setting.clone(), message };
+        let refuse = |message: String| PipelineErrorKind::Set {
+            set: setting.clone(),
+            message,
+        };
         let (path, typed) = setting
             .split_once('=')
             .ok_or_else(|| refuse("expected `key.path=value`".to_owned()))?;

@@ -25,9 +25,10 @@ impl OutputLock {
             .0;
         match file.try_lock() {
             Ok(()) => Ok(Self { _file: file }),
-            Err(TryLockError::WouldBlock) => Err(RunError::Busy { output: output.to_owned() }),
+            Err(TryLockError::WouldBlock) => Err(RunError::Busy {
+                output: output.to_owned(),
+            }),
             Err(TryLockError::Error(error)) => Err(error.into()),
         }
     }
 }
-

@@ -15,9 +15,7 @@ use datafusion::physical_expr::{EquivalenceProperties, PhysicalExpr};
 use datafusion::physical_plan::execution_plan::{
     ChildrenPropertiesMode, EmissionType, ReplaceChildrenOptions,
 };
-use datafusion::physical_plan::metrics::{
-    BaselineMetrics, ExecutionPlanMetricsSet, MetricsSet,
-};
+use datafusion::physical_plan::metrics::{BaselineMetrics, ExecutionPlanMetricsSet, MetricsSet};
 use datafusion::physical_plan::stream::{
     RecordBatchReceiverStreamBuilder, RecordBatchStreamAdapter,
 };
@@ -77,7 +75,9 @@ impl<O: Operator> StageExec<O> {
 
 impl<O: Debug> Debug for StageExec<O> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("StageExec").field("operator", &self.operator).finish_non_exhaustive()
+        f.debug_struct("StageExec")
+            .field("operator", &self.operator)
+            .finish_non_exhaustive()
     }
 }
 
@@ -127,7 +127,10 @@ impl<O: Operator> ExecutionPlan for StageExec<O> {
     ) -> Result<Arc<dyn ExecutionPlan>> {
         match (children.pop(), children.is_empty()) {
             (Some(child), true) => Ok(Self::over(child, Arc::clone(&self.operator))),
-            _ => Err(DataFusionError::Internal(format!("{} takes one input", O::NAME))),
+            _ => Err(DataFusionError::Internal(format!(
+                "{} takes one input",
+                O::NAME
+            ))),
         }
     }
 
@@ -192,7 +195,11 @@ pub(crate) fn for_each_row<W: RowWork>(
         let done = rows(input)
             .map(|row| async move {
                 let row = row?;
-                let asked = if is_rejected(&row, 0)? { None } else { work.ask(&row)? };
+                let asked = if is_rejected(&row, 0)? {
+                    None
+                } else {
+                    work.ask(&row)?
+                };
                 // A task of its own goes on while nobody polls this stream.
                 let answer = match asked {
                     Some(asked) => Some(
@@ -209,8 +216,11 @@ pub(crate) fn for_each_row<W: RowWork>(
             .ready_chunks(BATCH_ROWS);
         let mut done = std::pin::pin!(done);
         while let Some(chunk) = done.next().await {
-            let (rows, answers): (Vec<_>, Vec<_>) =
-                chunk.into_iter().collect::<Result<Vec<_>>>()?.into_iter().unzip();
+            let (rows, answers): (Vec<_>, Vec<_>) = chunk
+                .into_iter()
+                .collect::<Result<Vec<_>>>()?
+                .into_iter()
+                .unzip();
             let Some(first) = rows.first() else { continue };
             let batch = concat_batches(first.schema_ref(), &rows)?;
             drop(rows);
@@ -226,20 +236,23 @@ pub(crate) fn for_each_row<W: RowWork>(
 
 /// The rows of `input` one by one, in order. A batch is asked for when the one before is used up.
 fn rows(input: SendableRecordBatchStream) -> impl Stream<Item = Result<RecordBatch>> + Send {
-    stream::try_unfold((input, VecDeque::new()), |(mut input, mut rows)| async move {
-        loop {
-            if let Some(row) = rows.pop_front() {
-                return Ok(Some((row, (input, rows))));
-            }
-            match input.next().await {
-                Some(batch) => {
-                    let batch: RecordBatch = batch?;
-                    rows.extend((0..batch.num_rows()).map(|row| batch.slice(row, 1)));
+    stream::try_unfold(
+        (input, VecDeque::new()),
+        |(mut input, mut rows)| async move {
+            loop {
+                if let Some(row) = rows.pop_front() {
+                    return Ok(Some((row, (input, rows))));
                 }
-                None => return Ok(None),
+                match input.next().await {
+                    Some(batch) => {
+                        let batch: RecordBatch = batch?;
+                        rows.extend((0..batch.num_rows()).map(|row| batch.slice(row, 1)));
+                    }
+                    None => return Ok(None),
+                }
             }
-        }
-    })
+        },
+    )
 }
 
 #[cfg(test)]

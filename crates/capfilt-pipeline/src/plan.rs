@@ -61,7 +61,10 @@ pub(crate) struct ShardPlan {
 
 /// Checks everything that can be checked without reading rows, fetching or running a model.
 pub fn check(pipeline: &Pipeline) -> std::result::Result<Plan, PipelineError> {
-    build(pipeline).map_err(|kind| PipelineError { path: pipeline.path.clone(), kind })
+    build(pipeline).map_err(|kind| PipelineError {
+        path: pipeline.path.clone(),
+        kind,
+    })
 }
 
 fn build(pipeline: &Pipeline) -> std::result::Result<Plan, PipelineErrorKind> {
@@ -89,7 +92,13 @@ fn build(pipeline: &Pipeline) -> std::result::Result<Plan, PipelineErrorKind> {
         return Err(PipelineErrorKind::NoReadableShard { count, source });
     }
     let stages_digest = stages_digest(pipeline, &packages);
-    let plan = Plan { pipeline: pipeline.clone(), shards, failed, packages, stages_digest };
+    let plan = Plan {
+        pipeline: pipeline.clone(),
+        shards,
+        failed,
+        packages,
+        stages_digest,
+    };
     let pieces: Vec<(&ShardPlan, &Piece)> = plan.each_piece().collect();
     if let Some((first, second)) = clashing(pieces.iter().map(|(_, piece)| *piece)) {
         return Err(PipelineErrorKind::SameName {
@@ -107,7 +116,9 @@ fn packages(
 ) -> std::result::Result<HashMap<PathBuf, Arc<Package>>, PipelineErrorKind> {
     let mut packages: HashMap<PathBuf, Arc<Package>> = HashMap::new();
     for stage in stages {
-        let Some(folder) = stage.verb.model() else { continue };
+        let Some(folder) = stage.verb.model() else {
+            continue;
+        };
         if !packages.contains_key(folder) {
             let package = Package::open(folder).map_err(|source| PipelineErrorKind::Package {
                 stage: stage.name.clone(),
@@ -119,7 +130,9 @@ fn packages(
             Verb::Caption(_) => Task::Captioner,
             _ => Task::Filter,
         };
-        let tasks = packages.get(folder).map(|package| package.manifest.tasks.clone());
+        let tasks = packages
+            .get(folder)
+            .map(|package| package.manifest.tasks.clone());
         if tasks.is_some_and(|tasks| !tasks.contains(&needed)) {
             return Err(crate::load::value(
                 format!("stage.{}.model", stage.name),
@@ -157,7 +170,9 @@ fn plan_shard(
     Ok(ShardPlan {
         shard: found.shard.clone(),
         identity: identity(&footer),
-        pieces: found.shard.pieces(footer.rows(), source.rows_per_piece.get()),
+        pieces: found
+            .shard
+            .pieces(footer.rows(), source.rows_per_piece.get()),
         footer,
         mapping,
         conditions,
@@ -170,7 +185,13 @@ fn conditions(
     passed: &[FieldRef],
 ) -> std::result::Result<HashMap<String, Condition>, PipelineErrorKind> {
     let scored = columns::scored(passed);
-    let column = |name: &str| scored.fields().iter().find(|field| field.name() == name).cloned();
+    let column = |name: &str| {
+        scored
+            .fields()
+            .iter()
+            .find(|field| field.name() == name)
+            .cloned()
+    };
     let mut known: Vec<FieldRef> = [columns::ID, columns::URL, columns::TEXT]
         .into_iter()
         .filter_map(column)
@@ -181,13 +202,20 @@ fn conditions(
         match &stage.verb {
             Verb::Where(sql) | Verb::WhereText(sql) => {
                 let condition = Condition::plan(sql, visible(&known)).map_err(|source| {
-                    PipelineErrorKind::Expression { stage: stage.name.clone(), source }
+                    PipelineErrorKind::Expression {
+                        stage: stage.name.clone(),
+                        source,
+                    }
                 })?;
                 conditions.insert(stage.name.clone(), condition);
             }
             Verb::Fetch(_) => known.extend(column(columns::FETCH)),
             Verb::Decode(_) => {
-                known.extend([columns::WIDTH, columns::HEIGHT].into_iter().filter_map(column));
+                known.extend(
+                    [columns::WIDTH, columns::HEIGHT]
+                        .into_iter()
+                        .filter_map(column),
+                );
             }
             Verb::Caption(_) | Verb::Score(_) => {}
         }
@@ -248,7 +276,9 @@ impl Plan {
 
     /// Every piece with its shard.
     pub(crate) fn each_piece(&self) -> impl Iterator<Item = (&ShardPlan, &Piece)> {
-        self.shards.iter().flat_map(|shard| shard.pieces.iter().map(move |piece| (shard, piece)))
+        self.shards
+            .iter()
+            .flat_map(|shard| shard.pieces.iter().map(move |piece| (shard, piece)))
     }
 
     /// Digests of the packages, by the name of the stage.
@@ -284,8 +314,12 @@ impl Plan {
     ) -> Result<Arc<dyn ExecutionPlan>> {
         let source = &self.pipeline.file.source;
         let mut plan = scan::plan(&shard.footer, piece, &shard.mapping, source.text_source)?;
-        let models: Vec<&Stage> =
-            self.pipeline.stages.iter().filter(|stage| stage.verb.model().is_some()).collect();
+        let models: Vec<&Stage> = self
+            .pipeline
+            .stages
+            .iter()
+            .filter(|stage| stage.verb.model().is_some())
+            .collect();
         let mut sizes: Vec<u32> = models.iter().filter_map(|stage| self.size(stage)).collect();
         sizes.sort_unstable();
         sizes.dedup();
@@ -302,31 +336,64 @@ impl Plan {
                 })
             };
             plan = match &stage.verb {
-                Verb::Where(_) => {
-                    StageExec::over(plan, Arc::new(Where { stage: name, condition: condition()? }))
-                }
+                Verb::Where(_) => StageExec::over(
+                    plan,
+                    Arc::new(Where {
+                        stage: name,
+                        condition: condition()?,
+                    }),
+                ),
                 Verb::WhereText(_) => StageExec::over(
                     plan,
-                    Arc::new(WhereText { stage: name, condition: condition()? }),
+                    Arc::new(WhereText {
+                        stage: name,
+                        condition: condition()?,
+                    }),
                 ),
                 Verb::Fetch(options) => {
                     let options = options.clone();
-                    StageExec::over(plan, Arc::new(Fetch { stage: name, options }))
+                    StageExec::over(
+                        plan,
+                        Arc::new(Fetch {
+                            stage: name,
+                            options,
+                        }),
+                    )
                 }
                 Verb::Decode(options) => {
                     let (options, sizes) = (options.clone(), sizes.clone());
-                    StageExec::over(plan, Arc::new(DecodeRows { stage: name, options, sizes }))
+                    StageExec::over(
+                        plan,
+                        Arc::new(DecodeRows {
+                            stage: name,
+                            options,
+                            sizes,
+                        }),
+                    )
                 }
                 Verb::Caption(options) => {
                     let options = options.clone();
                     StageExec::over(
                         plan,
-                        Arc::new(CaptionRows { stage: name, options, size, last }),
+                        Arc::new(CaptionRows {
+                            stage: name,
+                            options,
+                            size,
+                            last,
+                        }),
                     )
                 }
                 Verb::Score(options) => {
                     let options = options.clone();
-                    StageExec::over(plan, Arc::new(ScoreRows { stage: name, options, size, last }))
+                    StageExec::over(
+                        plan,
+                        Arc::new(ScoreRows {
+                            stage: name,
+                            options,
+                            size,
+                            last,
+                        }),
+                    )
                 }
             };
         }
@@ -357,7 +424,12 @@ impl fmt::Display for Plan {
             self.pieces()
         )?;
         for failed in &self.failed {
-            writeln!(f, "          cannot be read: {} ({})", failed.path.display(), failed.reason)?;
+            writeln!(
+                f,
+                "          cannot be read: {} ({})",
+                failed.path.display(),
+                failed.reason
+            )?;
         }
         if let Some(shard) = self.shards.first() {
             let fields = row::schema(&shard.mapping.passed_fields());
@@ -385,7 +457,11 @@ impl fmt::Display for Plan {
                 ),
                 Verb::Caption(_) | Verb::Score(_) => self.describe_model(stage),
             };
-            let named = if stage.name == verb { String::new() } else { format!(" `{}`", stage.name) };
+            let named = if stage.name == verb {
+                String::new()
+            } else {
+                format!(" `{}`", stage.name)
+            };
             writeln!(f, "stage     {verb}{named}: {what}")?;
         }
         writeln!(f, "keep      {}", pipeline.keep.describe())?;
@@ -400,15 +476,18 @@ impl fmt::Display for Plan {
 
 impl Plan {
     fn describe_model(&self, stage: &Stage) -> String {
-        let Some(folder) = stage.verb.model() else { return String::new() };
-        self.packages.get(folder).map_or_else(String::new, |package| {
-            format!(
-                "{} ({}, {} px)",
-                folder.display(),
-                package.manifest.precision,
-                package.manifest.image.size
-            )
-        })
+        let Some(folder) = stage.verb.model() else {
+            return String::new();
+        };
+        self.packages
+            .get(folder)
+            .map_or_else(String::new, |package| {
+                format!(
+                    "{} ({}, {} px)",
+                    folder.display(),
+                    package.manifest.precision,
+                    package.manifest.image.size
+                )
+            })
     }
 }
-

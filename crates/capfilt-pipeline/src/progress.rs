@@ -45,7 +45,10 @@ struct Ids {
 
 impl Tally {
     pub(crate) fn new(progress: watch::Sender<Progress>) -> Self {
-        Self { progress, ids: Mutex::default() }
+        Self {
+            progress,
+            ids: Mutex::default(),
+        }
     }
 
     pub(crate) fn update(&self, change: impl FnOnce(&mut Progress)) {
@@ -84,6 +87,9 @@ impl Tally {
 
     /// Rows whose id was there before.
     pub(crate) fn duplicate_ids(&self) -> u64 {
-        self.ids.lock().unwrap_or_else(PoisonError::into_inner).duplicates
+        self.ids
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .duplicates
     }
 }

@@ -176,10 +176,13 @@ impl RunFile {
     /// will only learn if it opens a model stays as it was.
     pub(crate) fn begin(plan: &Plan, previous: Option<&Self>) -> Self {
         let pipeline = &plan.pipeline;
-        let seeds = pipeline.stages.iter().filter_map(|stage| match &stage.verb {
-            crate::stages::Verb::Caption(caption) => Some((stage.name.clone(), caption.seed)),
-            _ => None,
-        });
+        let seeds = pipeline
+            .stages
+            .iter()
+            .filter_map(|stage| match &stage.verb {
+                crate::stages::Verb::Caption(caption) => Some((stage.name.clone(), caption.seed)),
+                _ => None,
+            });
         Self {
             format: FORMAT,
             name: pipeline.file.name.clone(),
@@ -202,11 +205,16 @@ impl RunFile {
                     reason: failed.reason.clone(),
                 })
                 .collect(),
-            devices: previous.map(|previous| previous.devices.clone()).unwrap_or_default(),
+            devices: previous
+                .map(|previous| previous.devices.clone())
+                .unwrap_or_default(),
             precision: plan.precisions(),
             seeds: seeds.collect(),
             counts: Counts::default(),
-            timings: Timings { started: now(), ..Timings::default() },
+            timings: Timings {
+                started: now(),
+                ..Timings::default()
+            },
             versions: Versions {
                 capfilt: env!("CARGO_PKG_VERSION").to_owned(),
                 runtime: previous.and_then(|previous| previous.versions.runtime.clone()),
@@ -221,14 +229,18 @@ impl RunFile {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
             text => text?,
         };
-        serde_json::from_str(&text).map(Some).map_err(|source| RunError::Record { path, source })
+        serde_json::from_str(&text)
+            .map(Some)
+            .map_err(|source| RunError::Record { path, source })
     }
 
     /// Writes `run.json`, whole or not at all.
     pub(crate) fn write(&self, output: &Path) -> Result<(), RunError> {
         let path = output.join("run.json");
-        let mut json = serde_json::to_vec_pretty(self)
-            .map_err(|source| RunError::Record { path: path.clone(), source })?;
+        let mut json = serde_json::to_vec_pretty(self).map_err(|source| RunError::Record {
+            path: path.clone(),
+            source,
+        })?;
         json.push(b'\n');
         Ok(replace(&path, &json)?)
     }
@@ -248,11 +260,17 @@ impl InputRecord {
 }
 
 fn now() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |since| since.as_secs())
 }
 
 /// The pairs of a `scored` file that are known before its first row.
-pub(crate) fn pairs(plan: &Plan, shard: &ShardPlan, runtime: Option<&str>) -> Vec<(String, String)> {
+pub(crate) fn pairs(
+    plan: &Plan,
+    shard: &ShardPlan,
+    runtime: Option<&str>,
+) -> Vec<(String, String)> {
     let json = |map: BTreeMap<String, String>| serde_json::json!(map).to_string();
     let images = match plan.pipeline.file.store.images {
         Images::All => "all".to_owned(),
@@ -268,13 +286,19 @@ pub(crate) fn pairs(plan: &Plan, shard: &ShardPlan, runtime: Option<&str>) -> Ve
         (PRECISION, json(plan.precisions())),
         (IMAGES, images),
     ];
-    pairs.into_iter().map(|(key, value)| (key.to_owned(), value)).collect()
+    pairs
+        .into_iter()
+        .map(|(key, value)| (key.to_owned(), value))
+        .collect()
 }
 
 /// The pairs of a `scored` file that are known after its last row.
 pub(crate) fn stamp(shelf: &Shelf, counts: &ScoredCounts) -> Vec<(String, String)> {
     let counts = serde_json::json!(counts).to_string();
-    vec![(COUNTS.to_owned(), counts), (PROVIDER.to_owned(), shelf.devices().join(","))]
+    vec![
+        (COUNTS.to_owned(), counts),
+        (PROVIDER.to_owned(), shelf.devices().join(",")),
+    ]
 }
 
 /// What of an existing output would be made again, and why, in lines.
@@ -282,9 +306,10 @@ pub(crate) fn outlook(plan: &Plan) -> Vec<String> {
     let mut reasons: BTreeMap<String, u64> = BTreeMap::new();
     for (shard, piece) in plan.each_piece() {
         let what = match standing(plan, shard, piece) {
-            Standing::Done { input_changed: true, .. } => {
-                "finished, but their shard changed; `--changed` makes them again".to_owned()
-            }
+            Standing::Done {
+                input_changed: true,
+                ..
+            } => "finished, but their shard changed; `--changed` makes them again".to_owned(),
             Standing::Done { .. } => "finished".to_owned(),
             Standing::Derive { .. } => "will be decided again, without any model".to_owned(),
             Standing::Missing => "will be made".to_owned(),
@@ -292,5 +317,8 @@ pub(crate) fn outlook(plan: &Plan) -> Vec<String> {
         };
         *reasons.entry(what).or_default() += 1;
     }
-    reasons.into_iter().map(|(what, pieces)| format!("{pieces} pieces {what}")).collect()
+    reasons
+        .into_iter()
+        .map(|(what, pieces)| format!("{pieces} pieces {what}"))
+        .collect()
 }

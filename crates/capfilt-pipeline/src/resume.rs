@@ -38,7 +38,9 @@ pub(crate) enum Standing {
 /// How `piece` stands in the plan's output folder.
 pub(crate) fn standing(plan: &Plan, shard: &ShardPlan, piece: &Piece) -> Standing {
     let files = PieceFiles::new(&plan.pipeline.output, &piece.file());
-    let Some(footer) = finished(&files.scored) else { return Standing::Missing };
+    let Some(footer) = finished(&files.scored) else {
+        return Standing::Missing;
+    };
     if footer.value(PIPELINE) != Some(plan.stages_digest.as_str()) {
         return Standing::Again("the stages, their options or their models changed");
     }
@@ -52,14 +54,22 @@ pub(crate) fn standing(plan: &Plan, shard: &ShardPlan, piece: &Piece) -> Standin
     if input_changed && footer.rows() != piece.rows {
         return Standing::Again("the shard has another number of rows");
     }
-    let Some(scored) =
-        footer.value(COUNTS).and_then(|json| serde_json::from_str::<ScoredCounts>(json).ok())
+    let Some(scored) = footer
+        .value(COUNTS)
+        .and_then(|json| serde_json::from_str::<ScoredCounts>(json).ok())
     else {
         return Standing::Again("it was written by another version");
     };
     match files.derived(&footer, &decision) {
-        Some(decided) => Standing::Done { scored, decided, input_changed },
-        None => Standing::Derive { footer: Box::new(footer), scored, input_changed },
+        Some(decided) => Standing::Done {
+            scored,
+            decided,
+            input_changed,
+        },
+        None => Standing::Derive {
+            footer: Box::new(footer),
+            scored,
+            input_changed,
+        },
     }
 }
-

@@ -31,7 +31,9 @@ pub(crate) fn pixels_name(size: u32) -> String {
 pub(crate) fn schema(passed: &[FieldRef]) -> SchemaRef {
     let scored = columns::scored(passed);
     let row = Arc::new(Field::new(ROW, DataType::UInt64, false));
-    let fields: Vec<FieldRef> = std::iter::once(row).chain(scored.fields().iter().cloned()).collect();
+    let fields: Vec<FieldRef> = std::iter::once(row)
+        .chain(scored.fields().iter().cloned())
+        .collect();
     Arc::new(Schema::new_with_metadata(fields, scored.metadata().clone()))
 }
 
@@ -46,8 +48,12 @@ pub(crate) fn with_pixels(schema: &SchemaRef, sizes: &[u32]) -> SchemaRef {
 
 /// `schema` without columns of pictures for the models.
 pub(crate) fn without_pixels(schema: &SchemaRef) -> SchemaRef {
-    let fields: Vec<FieldRef> =
-        schema.fields().iter().filter(|field| !is_pixels(field.name())).cloned().collect();
+    let fields: Vec<FieldRef> = schema
+        .fields()
+        .iter()
+        .filter(|field| !is_pixels(field.name()))
+        .cloned()
+        .collect();
     Arc::new(Schema::new_with_metadata(fields, schema.metadata().clone()))
 }
 
@@ -112,7 +118,11 @@ pub(crate) fn image_with_bytes(
     let path = Arc::clone(image(batch)?.column(1));
     let nulls = bytes.nulls().cloned();
     let columns: Vec<ArrayRef> = vec![Arc::new(bytes), path];
-    Ok(Arc::new(StructArray::try_new(columns::image_fields(), columns, nulls)?))
+    Ok(Arc::new(StructArray::try_new(
+        columns::image_fields(),
+        columns,
+        nulls,
+    )?))
 }
 
 /// Whether the row at `row` has left.
@@ -142,7 +152,10 @@ pub(crate) struct Rejection {
 impl Rejection {
     /// A rejection with what happened in words.
     pub(crate) fn new(reason: Reject, detail: impl Into<Option<String>>) -> Self {
-        Self { reason, detail: detail.into() }
+        Self {
+            reason,
+            detail: detail.into(),
+        }
     }
 }
 
@@ -172,6 +185,10 @@ pub(crate) fn reject(
     let stages = overlay(columns::STAGE, &|_| Some(stage.to_owned()))?;
     replace(
         batch,
-        vec![(columns::REJECT, reasons), (columns::DETAIL, details), (columns::STAGE, stages)],
+        vec![
+            (columns::REJECT, reasons),
+            (columns::DETAIL, details),
+            (columns::STAGE, stages),
+        ],
     )
 }

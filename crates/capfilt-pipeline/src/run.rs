@@ -75,7 +75,11 @@ pub async fn run(pipeline: &Pipeline, context: RunContext) -> Result<RunReport, 
     remove_leftovers(&output)?;
     let mut run = Run::begin(Arc::new(plan), &context, previous.as_ref())?;
     if let Some(previous) = previous.filter(|previous| run.is_finished_as(previous)) {
-        return Ok(RunReport { record: previous, scored: 0, decided: 0 });
+        return Ok(RunReport {
+            record: previous,
+            scored: 0,
+            decided: 0,
+        });
     }
     run.record.write(&output)?;
     let ended = run.pieces(&context.stop).await;
@@ -98,20 +102,27 @@ pub async fn run(pipeline: &Pipeline, context: RunContext) -> Result<RunReport, 
     // The error that ended the run says more than one that the record met afterwards.
     ended?;
     written?;
-    Ok(RunReport { record: run.record, scored: run.scored, decided: run.decided })
+    Ok(RunReport {
+        record: run.record,
+        scored: run.scored,
+        decided: run.decided,
+    })
 }
 
 async fn in_background<T: Send + 'static>(
     work: impl FnOnce() -> T + Send + 'static,
 ) -> Result<T, RunError> {
-    blocking(work)
-        .await
-        .map_err(|source| RunError::Plan { piece: "none".to_owned(), source })
+    blocking(work).await.map_err(|source| RunError::Plan {
+        piece: "none".to_owned(),
+        source,
+    })
 }
 
 /// The record of the run before, if there was one. Refuses an output folder of another pipeline.
 fn belongs(output: &Path, pipeline: &Pipeline) -> Result<Option<RunFile>, RunError> {
-    let Some(record) = RunFile::read(output)? else { return Ok(None) };
+    let Some(record) = RunFile::read(output)? else {
+        return Ok(None);
+    };
     if record.name != pipeline.file.name {
         return Err(RunError::OtherPipeline {
             output: output.to_owned(),
@@ -120,7 +131,9 @@ fn belongs(output: &Path, pipeline: &Pipeline) -> Result<Option<RunFile>, RunErr
         });
     }
     if record.pipeline.source.columns != pipeline.file.source.columns {
-        return Err(RunError::OtherColumns { output: output.to_owned() });
+        return Err(RunError::OtherColumns {
+            output: output.to_owned(),
+        });
     }
     Ok(Some(record))
 }
@@ -212,21 +225,37 @@ impl Run {
         });
         for (index, shard) in plan.shards.iter().enumerate() {
             for piece in &shard.pieces {
-                let mut todo = Todo { shard: index, piece: piece.clone(), scored: None };
+                let mut todo = Todo {
+                    shard: index,
+                    piece: piece.clone(),
+                    scored: None,
+                };
                 match standing(&plan, shard, piece) {
                     Standing::Missing => {}
                     Standing::Again(reason) => *again.entry(reason).or_insert(0_u64) += 1,
-                    Standing::Derive { input_changed: true, .. }
-                    | Standing::Done { input_changed: true, .. }
-                        if changed =>
-                    {
+                    Standing::Derive {
+                        input_changed: true,
+                        ..
+                    }
+                    | Standing::Done {
+                        input_changed: true,
+                        ..
+                    } if changed => {
                         *again.entry("the shard changed").or_default() += 1;
                     }
-                    Standing::Derive { footer, scored, input_changed } => {
+                    Standing::Derive {
+                        footer,
+                        scored,
+                        input_changed,
+                    } => {
                         input_changes += u64::from(input_changed);
                         todo.scored = Some((footer, scored));
                     }
-                    Standing::Done { scored, decided, input_changed } => {
+                    Standing::Done {
+                        scored,
+                        decided,
+                        input_changed,
+                    } => {
                         input_changes += u64::from(input_changed);
                         self.count(&scored, &decided);
                         self.tally.rows(&scored, &decided);
@@ -245,7 +274,11 @@ impl Run {
                  them again"
             );
         }
-        let decide = self.todo.iter().filter(|todo| todo.scored.is_some()).count();
+        let decide = self
+            .todo
+            .iter()
+            .filter(|todo| todo.scored.is_some())
+            .count();
         if decide > 0 {
             tracing::info!("{decide} pieces are decided again from their scores");
         }
@@ -383,13 +416,16 @@ impl PieceRun {
         };
         let rule = self.plan.pipeline.keep.clone();
         let stop = self.stop.clone();
-        let derived =
-            in_background(move || derive(&files, &footer, &rule, &|| stop.is_stopped()))
-                .await
-                .and_then(|derived| derived)
-                .map_err(PieceFailure::Run)?;
+        let derived = in_background(move || derive(&files, &footer, &rule, &|| stop.is_stopped()))
+            .await
+            .and_then(|derived| derived)
+            .map_err(PieceFailure::Run)?;
         let decided = derived.ok_or(PieceFailure::Stopped)?;
-        Ok(Done { scored, decided, only_decided })
+        Ok(Done {
+            scored,
+            decided,
+            only_decided,
+        })
     }
 
     /// Takes the rows of a piece through the stages into `scored`.

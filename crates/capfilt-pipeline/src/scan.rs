@@ -15,14 +15,13 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use arrow::array::{
-    ArrayRef, Int32Array, RecordBatch, StringArray, StructArray, UInt64Array,
-    new_null_array,
+    ArrayRef, Int32Array, RecordBatch, StringArray, StructArray, UInt64Array, new_null_array,
 };
 use arrow::datatypes::{DataType, SchemaRef};
 use capfilt_data::candidate::candidates_array;
 use capfilt_data::read::{image_column, plain_column, text_column};
-use capfilt_fetch::Bytes;
 use capfilt_data::{Candidate, ColumnError, Footer, Piece, Source, columns};
+use capfilt_fetch::Bytes;
 use datafusion::datasource::listing::PartitionedFile;
 use datafusion::datasource::object_store::ObjectStoreUrl;
 use datafusion::datasource::physical_plan::parquet::{
@@ -96,12 +95,11 @@ fn scan(footer: &Footer, piece: &Piece) -> Result<Arc<dyn ExecutionPlan>> {
             factory: DefaultParquetFileReaderFactory::new(store),
         }),
     );
-    let config =
-        FileScanConfigBuilder::new(ObjectStoreUrl::local_filesystem(), Arc::new(source))
-            .with_file_group(FileGroup::new(files))
-            .with_batch_size(Some(BATCH_ROWS))
-            .with_preserve_order(true)
-            .build();
+    let config = FileScanConfigBuilder::new(ObjectStoreUrl::local_filesystem(), Arc::new(source))
+        .with_file_group(FileGroup::new(files))
+        .with_batch_size(Some(BATCH_ROWS))
+        .with_preserve_order(true)
+        .build();
     Ok(DataSourceExec::from_data_source(config))
 }
 
@@ -119,7 +117,10 @@ impl Part {
             return RowGroupAccess::Scan;
         }
         let ranges = std::iter::once(self.rows.clone());
-        RowGroupAccess::Selection(RowSelection::from_consecutive_ranges(ranges, self.group_rows))
+        RowGroupAccess::Selection(RowSelection::from_consecutive_ranges(
+            ranges,
+            self.group_rows,
+        ))
     }
 }
 
@@ -158,9 +159,15 @@ fn windows(footer: &Footer, piece: &Piece) -> Vec<Part> {
 
 /// Whether it is known where the pages of a row group begin.
 fn has_pages(metadata: &ParquetMetaData, group: usize) -> bool {
-    metadata.offset_index().and_then(|index| index.get(group)).is_some_and(|columns| {
-        !columns.is_empty() && columns.iter().all(|column| !column.page_locations.is_empty())
-    })
+    metadata
+        .offset_index()
+        .and_then(|index| index.get(group))
+        .is_some_and(|columns| {
+            !columns.is_empty()
+                && columns
+                    .iter()
+                    .all(|column| !column.page_locations.is_empty())
+        })
 }
 
 /// Gives every window the footer that was read when the run was planned.
@@ -184,7 +191,10 @@ impl ParquetFileReaderFactory for KnownFooter {
         metrics: &ExecutionPlanMetricsSet,
     ) -> Result<Box<dyn AsyncFileReader + Send>> {
         let inner = self.factory.create_reader(partition, file, hint, metrics)?;
-        Ok(Box::new(KnownFooterReader { metadata: Arc::clone(&self.metadata), inner }))
+        Ok(Box::new(KnownFooterReader {
+            metadata: Arc::clone(&self.metadata),
+            inner,
+        }))
     }
 }
 
@@ -230,7 +240,11 @@ impl Operator for SourceRows {
 
     fn describe(&self) -> String {
         let first = self.piece.first;
-        format!("piece={}, rows={first}..{}", self.piece, first + self.piece.rows)
+        format!(
+            "piece={}, rows={first}..{}",
+            self.piece,
+            first + self.piece.rows
+        )
     }
 
     fn schema(&self, _: &SchemaRef) -> SchemaRef {
@@ -292,7 +306,9 @@ impl SourceRows {
     fn named(&self, batch: &RecordBatch, first: u64, schema: &SchemaRef) -> Result<RecordBatch> {
         let rows = batch.num_rows();
         let text = |index: Option<usize>| {
-            index.map(|index| text_column(batch.column(index)).map_err(of_column)).transpose()
+            index
+                .map(|index| text_column(batch.column(index)).map_err(of_column))
+                .transpose()
         };
         let numbers = first..first + rows as u64;
         let ids = text(self.mapping.id)?;
@@ -348,4 +364,3 @@ impl SourceRows {
         .collect()
     }
 }
-

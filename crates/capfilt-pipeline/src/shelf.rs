@@ -43,24 +43,40 @@ impl Shelf {
             runtime: runtime.map(Path::to_owned),
             stop: stop.clone(),
         };
-        Self { sessions, packages, ..Self::default() }
+        Self {
+            sessions,
+            packages,
+            ..Self::default()
+        }
     }
 
     /// The shelf of the run that `context` belongs to; an empty one outside of a run.
     pub(crate) fn of(context: &TaskContext) -> Arc<Self> {
-        context.session_config().get_extension::<Self>().unwrap_or_default()
+        context
+            .session_config()
+            .get_extension::<Self>()
+            .unwrap_or_default()
     }
 
     /// The devices that models were opened on, each once.
     pub(crate) fn devices(&self) -> Vec<String> {
-        self.devices.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.devices
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
     }
 
     /// The fetcher of `stage`.
-    pub(crate) async fn fetcher(&self, stage: &str, options: &FetchOptions) -> Result<Arc<Fetcher>> {
+    pub(crate) async fn fetcher(
+        &self,
+        stage: &str,
+        options: &FetchOptions,
+    ) -> Result<Arc<Fetcher>> {
         let slot = slot(&self.fetchers, stage);
         let open = || async {
-            Fetcher::new(options).map(Arc::new).map_err(|error| StageError::Fetch(error).into())
+            Fetcher::new(options)
+                .map(Arc::new)
+                .map_err(|error| StageError::Fetch(error).into())
         };
         slot.get_or_try_init(open).await.cloned()
     }
@@ -71,8 +87,7 @@ impl Shelf {
         let open = || async {
             let (package, sessions) = (self.package(&options.model)?, self.sessions.clone());
             let options = options.options();
-            let opened =
-                blocking(move || Captioner::open(&package, &options, &sessions)).await?;
+            let opened = blocking(move || Captioner::open(&package, &options, &sessions)).await?;
             let captioner = self.answered(opened)?;
             self.opened(stage, captioner.device());
             Ok::<_, DataFusionError>(captioner)
@@ -109,20 +124,28 @@ impl Shelf {
     }
 
     /// A model's answer, or its error as operators hand it on.
-    #[expect(clippy::unused_self, reason = "reads as what the shelf's models answered")]
+    #[expect(
+        clippy::unused_self,
+        reason = "reads as what the shelf's models answered"
+    )]
     pub(crate) fn answered<T>(&self, answer: std::result::Result<T, ModelError>) -> Result<T> {
         answer.map_err(|error| StageError::Model(error).into())
     }
 
     /// What a model reads of a picture that was decoded to its input size.
-    #[expect(clippy::unused_self, reason = "reads as part of asking the shelf's models")]
+    #[expect(
+        clippy::unused_self,
+        reason = "reads as part of asking the shelf's models"
+    )]
     pub(crate) async fn tensor(&self, preprocess: &Preprocess, rgb: Vec<u8>) -> Result<Vec<f32>> {
         let preprocess = preprocess.clone();
         let tensor = blocking(move || {
             let size = preprocess.size;
             Picture::try_new(size, size, rgb).map(|picture| preprocess.tensor(&picture))
         });
-        tensor.await?.map_err(|error| DataFusionError::External(Box::new(error)))
+        tensor
+            .await?
+            .map_err(|error| DataFusionError::External(Box::new(error)))
     }
 }
 

@@ -24,7 +24,11 @@ pub(crate) fn find(globs: &[String]) -> Result<Vec<Found>, PipelineErrorKind> {
     let mut found = Vec::new();
     for glob in globs {
         let before = found.len();
-        let paths = if glob.contains(['*', '?', '[']) { matches(glob) } else { literal(glob) };
+        let paths = if glob.contains(['*', '?', '[']) {
+            matches(glob)
+        } else {
+            literal(glob)
+        };
         let prefix = prefix(glob);
         for path in paths {
             let shard = Shard::name(&path, &prefix)?;
@@ -40,9 +44,16 @@ pub(crate) fn find(globs: &[String]) -> Result<Vec<Found>, PipelineErrorKind> {
 fn literal(path: &str) -> Vec<PathBuf> {
     let path = PathBuf::from(path);
     if path.is_dir() {
-        return matches(&format!("{}/**/*.parquet", glob::Pattern::escape(&path.to_string_lossy())));
+        return matches(&format!(
+            "{}/**/*.parquet",
+            glob::Pattern::escape(&path.to_string_lossy())
+        ));
     }
-    if path.is_file() { vec![path] } else { Vec::new() }
+    if path.is_file() {
+        vec![path]
+    } else {
+        Vec::new()
+    }
 }
 
 fn matches(glob: &str) -> Vec<PathBuf> {
@@ -51,7 +62,9 @@ fn matches(glob: &str) -> Vec<PathBuf> {
         require_literal_separator: true,
         require_literal_leading_dot: true,
     };
-    let Ok(paths) = glob::glob_with(glob, options) else { return Vec::new() };
+    let Ok(paths) = glob::glob_with(glob, options) else {
+        return Vec::new();
+    };
     // What cannot be listed is not found; a glob that finds nothing at all is an error.
     let mut paths: Vec<PathBuf> = paths.flatten().filter(|path| path.is_file()).collect();
     paths.sort();
@@ -62,7 +75,11 @@ fn matches(glob: &str) -> Vec<PathBuf> {
 fn prefix(glob: &str) -> PathBuf {
     if !glob.contains(['*', '?', '[']) {
         let path = Path::new(glob);
-        let folder = if path.is_dir() { path } else { path.parent().unwrap_or(path) };
+        let folder = if path.is_dir() {
+            path
+        } else {
+            path.parent().unwrap_or(path)
+        };
         return folder.to_owned();
     }
     Path::new(glob)
@@ -94,7 +111,13 @@ impl Mapping {
         schema: &SchemaRef,
         path: &Path,
     ) -> Result<Self, PipelineErrorKind> {
-        let exist = || schema.fields().iter().map(|field| field.name().clone()).collect();
+        let exist = || {
+            schema
+                .fields()
+                .iter()
+                .map(|field| field.name().clone())
+                .collect()
+        };
         let find = |key: &'static str, named: Option<&String>, wanted: Wanted| {
             let name = match named {
                 Some(name) => name.as_str(),
@@ -123,13 +146,19 @@ impl Mapping {
         let image = find("image", columns.image.as_ref(), Wanted::Image)?;
         let id = find("id", columns.id.as_ref(), Wanted::Id)?;
         if url.is_none() && text.is_none() && image.is_none() {
-            return Err(PipelineErrorKind::NoColumns { shard: path.to_owned(), exist: exist() });
+            return Err(PipelineErrorKind::NoColumns {
+                shard: path.to_owned(),
+                exist: exist(),
+            });
         }
         let used = [url, text, image, id];
-        let others: Vec<usize> =
-            (0..schema.fields().len()).filter(|index| !used.contains(&Some(*index))).collect();
-        let names: Vec<&str> =
-            others.iter().map(|index| schema.field(*index).name().as_str()).collect();
+        let others: Vec<usize> = (0..schema.fields().len())
+            .filter(|index| !used.contains(&Some(*index)))
+            .collect();
+        let names: Vec<&str> = others
+            .iter()
+            .map(|index| schema.field(*index).name().as_str())
+            .collect();
         let passed = others
             .iter()
             .zip(passed_names(names.iter().copied()))
@@ -138,12 +167,21 @@ impl Mapping {
                 (*index, Arc::new(Field::new(name, plain, true)) as FieldRef)
             })
             .collect();
-        Ok(Self { url, text, image, id, passed })
+        Ok(Self {
+            url,
+            text,
+            image,
+            id,
+            passed,
+        })
     }
 
     /// Fields of the passed-through columns.
     pub(crate) fn passed_fields(&self) -> Vec<FieldRef> {
-        self.passed.iter().map(|(_, field)| Arc::clone(field)).collect()
+        self.passed
+            .iter()
+            .map(|(_, field)| Arc::clone(field))
+            .collect()
     }
 }
 

@@ -38,7 +38,9 @@ output = "out"
 
 impl Lab {
     fn new() -> Self {
-        let lab = Self { folder: tempfile::tempdir().unwrap() };
+        let lab = Self {
+            folder: tempfile::tempdir().unwrap(),
+        };
         lab.write_pipeline(PIPELINE);
         lab
     }
@@ -64,7 +66,11 @@ impl Lab {
             ("text", captions.collect()),
             ("width", extra.collect()),
         ]);
-        write_parquet(&self.path("in").join(format!("{name}.parquet")), &batch, group);
+        write_parquet(
+            &self.path("in").join(format!("{name}.parquet")),
+            &batch,
+            group,
+        );
     }
 
     async fn try_run_with(
@@ -74,7 +80,16 @@ impl Lab {
     ) -> Result<RunReport, RunError> {
         let pipeline = load(&self.path("p.toml"), overrides)?;
         let (progress, _) = watch::channel(Progress::default());
-        run(&pipeline, RunContext { runtime: None, stop: Stop::new(), progress, changed }).await
+        run(
+            &pipeline,
+            RunContext {
+                runtime: None,
+                stop: Stop::new(),
+                progress,
+                changed,
+            },
+        )
+        .await
     }
 
     async fn try_run(&self) -> Result<RunReport, RunError> {
@@ -87,8 +102,11 @@ impl Lab {
 
     fn read(&self, below: &str) -> RecordBatch {
         let footer = Footer::read(&self.path("out").join(below)).unwrap();
-        let batches: Vec<RecordBatch> =
-            footer.batches(None, 1_000).unwrap().map(Result::unwrap).collect();
+        let batches: Vec<RecordBatch> = footer
+            .batches(None, 1_000)
+            .unwrap()
+            .map(Result::unwrap)
+            .collect();
         match batches.first() {
             Some(first) => arrow::compute::concat_batches(&first.schema(), &batches).unwrap(),
             None => RecordBatch::new_empty(footer.schema.clone()),
@@ -142,14 +160,29 @@ async fn every_row_comes_out_once_and_in_order_whatever_the_row_groups() {
         );
         let mut ids = Vec::new();
         let mut passed = Vec::new();
-        for piece in ["scored/a/0.parquet", "scored/a/10.parquet", "scored/a/20.parquet"] {
+        for piece in [
+            "scored/a/0.parquet",
+            "scored/a/10.parquet",
+            "scored/a/20.parquet",
+        ] {
             let batch = lab.read(piece);
             ids.extend(plain(column_texts(&batch, "id")));
             passed.extend(plain(column_texts(&batch, "input_width")));
-            assert_eq!(batch.column_by_name("reject").unwrap().null_count(), batch.num_rows());
+            assert_eq!(
+                batch.column_by_name("reject").unwrap().null_count(),
+                batch.num_rows()
+            );
         }
-        assert_eq!(ids, (0..25).map(|row| format!("a:{row}")).collect::<Vec<_>>());
-        assert_eq!(passed, (0..25).map(|row| format!("extra {row}")).collect::<Vec<_>>());
+        assert_eq!(
+            ids,
+            (0..25).map(|row| format!("a:{row}")).collect::<Vec<_>>()
+        );
+        assert_eq!(
+            passed,
+            (0..25)
+                .map(|row| format!("extra {row}"))
+                .collect::<Vec<_>>()
+        );
         assert_eq!(report.record.counts.decided.images, 25);
     }
 }
@@ -189,22 +222,38 @@ async fn what_is_removed_has_a_reason_and_what_stays_is_in_the_dataset() {
         plain(column_texts(&scored, "reject")),
         ["", "not-an-image", "missing-url", "where", "", ""]
     );
-    assert_eq!(plain(column_texts(&scored, "stage")), ["", "decode", "fetch", "where", "", ""]);
+    assert_eq!(
+        plain(column_texts(&scored, "stage")),
+        ["", "decode", "fetch", "where", "", ""]
+    );
     assert_eq!(scored.column_by_name("image").unwrap().null_count(), 2);
 
     let rejected = lab.read("rejected/b.parquet");
-    assert_eq!(plain(column_texts(&rejected, "id")), ["b:1", "b:2", "b:3", "b:4"]);
+    assert_eq!(
+        plain(column_texts(&rejected, "id")),
+        ["b:1", "b:2", "b:3", "b:4"]
+    );
     assert_eq!(
         plain(column_texts(&rejected, "reason")),
         ["not-an-image", "missing-url", "where", "where-text"]
     );
-    assert_eq!(plain(column_texts(&rejected, "stage")), ["decode", "fetch", "where", "where-text"]);
+    assert_eq!(
+        plain(column_texts(&rejected, "stage")),
+        ["decode", "fetch", "where", "where-text"]
+    );
     assert_eq!(plain(column_texts(&rejected, "text")), ["", "", "", "no"]);
 
     let dataset = lab.read("dataset/b.parquet");
     assert_eq!(plain(column_texts(&dataset, "id")), ["b:0"]);
-    let captions = dataset.column_by_name("captions").unwrap().as_list::<i32>().value(0);
-    assert_eq!(captions.as_struct().column(0).as_string::<i32>().value(0), "good \u{202e}\0");
+    let captions = dataset
+        .column_by_name("captions")
+        .unwrap()
+        .as_list::<i32>()
+        .value(0);
+    assert_eq!(
+        captions.as_struct().column(0).as_string::<i32>().value(0),
+        "good \u{202e}\0"
+    );
 
     let counts = &report.record.counts;
     assert_eq!(counts.scored.rows, 6);
@@ -223,7 +272,10 @@ async fn a_finished_run_does_nothing() {
     let again = lab.run().await;
     assert!(again.was_finished());
     assert_eq!(again.record.counts.scored.rows, 25);
-    assert_eq!(fs_err::read(lab.path("out/scored/a/10.parquet")).unwrap(), before);
+    assert_eq!(
+        fs_err::read(lab.path("out/scored/a/10.parquet")).unwrap(),
+        before
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -272,7 +324,10 @@ async fn derived_files_follow_the_scored_file_that_is_there() {
 }
 
 fn decision(lab: &Lab) -> String {
-    load(&lab.path("p.toml"), &Overrides::default()).unwrap().keep.digest()
+    load(&lab.path("p.toml"), &Overrides::default())
+        .unwrap()
+        .keep
+        .digest()
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -287,7 +342,9 @@ async fn an_edited_stage_is_run_again_and_an_edited_decision_is_only_decided_aga
 
     let keep = "[keep]\nwhere = \"text = 'text 0'\"\n[sink]";
     lab.write_pipeline(
-        &PIPELINE.replace("width < 50", "width < 4").replace("[sink]", keep),
+        &PIPELINE
+            .replace("width < 50", "width < 4")
+            .replace("[sink]", keep),
     );
     let report = lab.run().await;
     assert_eq!((report.scored, report.decided), (0, 3));
@@ -328,8 +385,12 @@ async fn a_bad_shard_does_not_stop_the_others() {
     fs_err::write(lab.path("in/d.parquet"), broken).unwrap();
     let report = lab.run().await;
     assert_eq!(report.record.state, RunState::Partial);
-    let mut failed: Vec<_> =
-        report.record.failed.iter().map(|failed| failed.shard.as_str()).collect();
+    let mut failed: Vec<_> = report
+        .record
+        .failed
+        .iter()
+        .map(|failed| failed.shard.as_str())
+        .collect();
     failed.dedup();
     assert_eq!(failed, ["b", "d"]);
     assert_eq!(lab.read("scored/c.parquet").num_rows(), 3);
@@ -354,7 +415,10 @@ async fn two_runs_cannot_write_to_one_folder() {
     let lab = Lab::new();
     lab.shard("a", 5, 7);
     let lock = crate::lock::OutputLock::take(&lab.path("out")).unwrap();
-    assert!(matches!(lab.try_run().await.unwrap_err(), RunError::Busy { .. }));
+    assert!(matches!(
+        lab.try_run().await.unwrap_err(),
+        RunError::Busy { .. }
+    ));
     drop(lock);
     lab.run().await;
 }
@@ -367,7 +431,12 @@ async fn a_stopped_run_leaves_nothing_half_written() {
     let (progress, _) = watch::channel(Progress::default());
     let stop = Stop::new();
     stop.stop();
-    let context = RunContext { runtime: None, stop, progress, changed: false };
+    let context = RunContext {
+        runtime: None,
+        stop,
+        progress,
+        changed: false,
+    };
     let report = run(&pipeline, context).await.unwrap();
     assert_eq!(report.record.state, RunState::Stopped);
     assert!(!lab.files().iter().any(|file| file.contains("unfinished")));
@@ -386,7 +455,10 @@ async fn shards_of_one_name_are_refused_before_anything_runs() {
     };
     let error = lab.try_run_with(&overrides, false).await.unwrap_err();
     let cause = std::error::Error::source(&error).unwrap().to_string();
-    assert!(cause.contains("would both be written to `a.parquet`"), "{cause}");
+    assert!(
+        cause.contains("would both be written to `a.parquet`"),
+        "{cause}"
+    );
     assert!(!lab.path("out").exists());
 }
 
@@ -402,7 +474,10 @@ async fn a_decision_is_taken_again_without_the_shards() {
         ..Decision::default()
     };
     let report = decide(&lab.path("out"), &by_text(true), &Stop::new()).unwrap();
-    assert_eq!((report.before.images, report.after.images, report.pieces), (25, 1, 3));
+    assert_eq!(
+        (report.before.images, report.after.images, report.pieces),
+        (25, 1, 3)
+    );
     assert_eq!(lab.read("dataset/a/0.parquet").num_rows(), 10);
     decide(&lab.path("out"), &by_text(false), &Stop::new()).unwrap();
     assert_eq!(lab.read("dataset/a/0.parquet").num_rows(), 1);

@@ -40,8 +40,9 @@ pub(crate) fn data_url(bytes: &[u8]) -> String {
 /// Writes a Parquet file with `group` rows in a row group.
 pub(crate) fn write_parquet(path: &Path, batch: &RecordBatch, group: usize) {
     fs_err::create_dir_all(path.parent().unwrap()).unwrap();
-    let properties =
-        WriterProperties::builder().set_max_row_group_row_count(Some(group)).build();
+    let properties = WriterProperties::builder()
+        .set_max_row_group_row_count(Some(group))
+        .build();
     let file = fs_err::File::create(path).unwrap().into_parts().0;
     let mut writer = ArrowWriter::try_new(file, batch.schema(), Some(properties)).unwrap();
     writer.write(batch).unwrap();
@@ -77,18 +78,28 @@ pub(crate) fn rows(first: u64, rows: &[Row]) -> RecordBatch {
         Arc::new(rows.iter().map(get).collect::<StringArray>())
     };
     let side = |get: fn((i32, i32)) -> i32| -> ArrayRef {
-        Arc::new(rows.iter().map(|row| row.sides.map(get)).collect::<Int32Array>())
+        Arc::new(
+            rows.iter()
+                .map(|row| row.sides.map(get))
+                .collect::<Int32Array>(),
+        )
     };
     let bytes: BinaryArray = rows.iter().map(|row| row.image.as_deref()).collect();
     let nulls = arrow::array::Array::nulls(&bytes).cloned();
     let paths = new_null_array(&DataType::Utf8, count);
     let image = StructArray::new(columns::image_fields(), vec![Arc::new(bytes), paths], nulls);
-    let candidates: Vec<Vec<Candidate>> =
-        rows.iter().map(|row| row.text.map(web).into_iter().collect()).collect();
+    let candidates: Vec<Vec<Candidate>> = rows
+        .iter()
+        .map(|row| row.text.map(web).into_iter().collect())
+        .collect();
     let numbers = first..first + count as u64;
     let arrays: Vec<ArrayRef> = vec![
         Arc::new(UInt64Array::from_iter_values(numbers.clone())),
-        Arc::new(numbers.map(|number| Some(format!("s:{number}"))).collect::<StringArray>()),
+        Arc::new(
+            numbers
+                .map(|number| Some(format!("s:{number}")))
+                .collect::<StringArray>(),
+        ),
         texts(&|row| row.url.clone()),
         texts(&|row| row.text.map(str::to_owned)),
         Arc::new(image),
@@ -118,7 +129,11 @@ pub(crate) fn web(text: &str) -> Candidate {
 
 /// The texts of a column of `batch`.
 pub(crate) fn column_texts(batch: &RecordBatch, name: &str) -> Vec<Option<String>> {
-    row::texts(batch, name).unwrap().iter().map(|text| text.map(str::to_owned)).collect()
+    row::texts(batch, name)
+        .unwrap()
+        .iter()
+        .map(|text| text.map(str::to_owned))
+        .collect()
 }
 
 /// An input that gives `batches` and counts nothing.
@@ -129,8 +144,10 @@ pub(crate) fn input(
         Some(batch) => batch.schema(),
         None => Arc::new(Schema::empty()),
     };
-    Box::pin(datafusion::physical_plan::stream::RecordBatchStreamAdapter::new(
-        schema,
-        futures::stream::iter(batches),
-    ))
+    Box::pin(
+        datafusion::physical_plan::stream::RecordBatchStreamAdapter::new(
+            schema,
+            futures::stream::iter(batches),
+        ),
+    )
 }

@@ -38,7 +38,14 @@ struct State {
 impl Window {
     /// A window that begins at the row `first`.
     pub(crate) fn new(budget: Arc<Budget>, first: u64) -> Self {
-        Self { budget, state: Mutex::new(State { next: first, bytes: HashMap::new(), read: false }) }
+        Self {
+            budget,
+            state: Mutex::new(State {
+                next: first,
+                bytes: HashMap::new(),
+                read: false,
+            }),
+        }
     }
 
     /// Waits until `row` may start. The first row that is not written may always start: whatever
@@ -56,8 +63,16 @@ impl Window {
     }
 
     fn admits(&self, row: u64) -> bool {
-        let next = self.state.lock().unwrap_or_else(PoisonError::into_inner).next;
-        let bytes = *self.budget.bytes.lock().unwrap_or_else(PoisonError::into_inner);
+        let next = self
+            .state
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .next;
+        let bytes = *self
+            .budget
+            .bytes
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         row <= next || (row < next + ROWS && bytes < BYTES)
     }
 
@@ -67,7 +82,11 @@ impl Window {
             let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
             state.bytes.insert(row, bytes).unwrap_or(0)
         };
-        let mut all = self.budget.bytes.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut all = self
+            .budget
+            .bytes
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         *all = (*all + bytes).saturating_sub(before);
     }
 
@@ -84,16 +103,26 @@ impl Window {
 
     /// The piece has read its last row: another one may begin.
     pub(crate) fn read(&self) {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner).read = true;
+        self.state
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .read = true;
     }
 
     /// Whether the piece has read its last row.
     pub(crate) fn is_read(&self) -> bool {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner).read
+        self.state
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .read
     }
 
     fn give_back(&self, freed: u64) {
-        let mut all = self.budget.bytes.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut all = self
+            .budget
+            .bytes
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         *all = all.saturating_sub(freed);
         drop(all);
         self.budget.freed.notify_waiters();

@@ -91,7 +91,10 @@ impl WriteRows {
         context: &TaskContext,
     ) -> Result<Written> {
         let config = context.session_config();
-        let (window, tally) = (config.get_extension::<Window>(), config.get_extension::<Tally>());
+        let (window, tally) = (
+            config.get_extension::<Window>(),
+            config.get_extension::<Tally>(),
+        );
         let (path, schema) = (self.path.clone(), Arc::clone(&self.schema));
         // Encoding has a thread of its own; the short queue keeps rows coming meanwhile.
         let (queue, mut batches) = mpsc::channel::<RecordBatch>(2);
@@ -102,7 +105,9 @@ impl WriteRows {
             }
             Ok::<_, capfilt_data::WriteError>(writer)
         });
-        let fed = self.feed(input, queue, window.as_deref(), tally.as_deref()).await;
+        let fed = self
+            .feed(input, queue, window.as_deref(), tally.as_deref())
+            .await;
         let writer = encoding
             .join()
             .await
@@ -149,19 +154,22 @@ impl WriteRows {
         if order.is_empty() {
             Ok(all)
         } else {
-            Err(DataFusionError::Internal(format!("the row {} got lost", order.next)))
+            Err(DataFusionError::Internal(format!(
+                "the row {} got lost",
+                order.next
+            )))
         }
     }
 
     /// `rows` as they are stored, and what is in them.
-    fn decided(
-        &self,
-        rows: &RecordBatch,
-    ) -> Result<(RecordBatch, ScoredCounts, DecidedCounts)> {
+    fn decided(&self, rows: &RecordBatch) -> Result<(RecordBatch, ScoredCounts, DecidedCounts)> {
         let candidates = read_candidates(column(rows, columns::CANDIDATES)?)
             .map_err(|error| DataFusionError::External(Box::new(error)))?;
         let verdicts = verdicts(&self.rule, &candidates)?;
-        let mut scored = ScoredCounts { rows: rows.num_rows() as u64, ..ScoredCounts::default() };
+        let mut scored = ScoredCounts {
+            rows: rows.num_rows() as u64,
+            ..ScoredCounts::default()
+        };
         let mut decided = DecidedCounts::default();
         let reasons = texts(rows, columns::REJECT)?;
         let mut stored = Vec::with_capacity(rows.num_rows());
@@ -170,7 +178,10 @@ impl WriteRows {
                 count(&mut scored.candidates, candidate.source.as_str());
             }
             let kept = if is_rejected(rows, row)? {
-                count(&mut scored.rejected, text_at(reasons, row).unwrap_or_default());
+                count(
+                    &mut scored.rejected,
+                    text_at(reasons, row).unwrap_or_default(),
+                );
                 false
             } else {
                 tell(&mut decided, candidates, verdicts)
@@ -184,7 +195,13 @@ impl WriteRows {
         let bytes = stored
             .iter()
             .enumerate()
-            .map(|(row, stored)| if *stored { image_at(&rows, row) } else { Ok(None) })
+            .map(|(row, stored)| {
+                if *stored {
+                    image_at(&rows, row)
+                } else {
+                    Ok(None)
+                }
+            })
             .collect::<std::result::Result<Vec<_>, _>>()?;
         let image = image_with_bytes(&rows, BinaryArray::from(bytes))?;
         let rows = replace(&rows, vec![(columns::IMAGE, image)])?;
@@ -218,7 +235,10 @@ pub(crate) fn tell(
 pub(crate) fn verdicts(rule: &Rule, rows: &[Vec<Candidate>]) -> Result<Vec<Vec<Verdict>>> {
     let all: Vec<&Candidate> = rows.iter().flatten().collect();
     let mut verdicts = rule.decide(&all)?.into_iter();
-    Ok(rows.iter().map(|row| verdicts.by_ref().take(row.len()).collect()).collect())
+    Ok(rows
+        .iter()
+        .map(|row| verdicts.by_ref().take(row.len()).collect())
+        .collect())
 }
 
 /// Puts rows back into the order of the shard.
@@ -231,13 +251,23 @@ struct Order {
 
 impl Order {
     fn new(first: u64) -> Self {
-        Self { next: first, waiting: BTreeMap::new() }
+        Self {
+            next: first,
+            waiting: BTreeMap::new(),
+        }
     }
 
     fn put(&mut self, batch: &RecordBatch) -> Result<()> {
         for (index, number) in numbers(batch)?.values().iter().enumerate() {
-            if *number < self.next || self.waiting.insert(*number, batch.slice(index, 1)).is_some() {
-                return Err(DataFusionError::Internal(format!("the row {number} came twice")));
+            if *number < self.next
+                || self
+                    .waiting
+                    .insert(*number, batch.slice(index, 1))
+                    .is_some()
+            {
+                return Err(DataFusionError::Internal(format!(
+                    "the row {number} came twice"
+                )));
             }
         }
         Ok(())
@@ -252,7 +282,9 @@ impl Order {
             self.next += 1;
             ready.push(row);
         }
-        let Some(first) = ready.first() else { return Ok(None) };
+        let Some(first) = ready.first() else {
+            return Ok(None);
+        };
         Ok(Some(concat_batches(first.schema_ref(), &ready)?))
     }
 

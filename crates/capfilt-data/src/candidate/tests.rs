@@ -1,7 +1,11 @@
 use super::*;
 
 fn rows() -> Vec<Vec<Candidate>> {
-    let score = |by: &str, kind, value| Score { by: by.to_owned(), kind, value };
+    let score = |by: &str, kind, value| Score {
+        by: by.to_owned(),
+        kind,
+        value,
+    };
     vec![
         vec![
             Candidate {
@@ -43,7 +47,10 @@ fn candidates_survive_the_way_through_arrow() {
 fn a_slice_of_the_column_gives_the_rows_of_the_slice() {
     let array: ArrayRef = Arc::new(candidates_array(&rows()).unwrap());
     assert_eq!(read_candidates(&array.slice(2, 1)).unwrap(), rows()[2..]);
-    assert_eq!(read_candidates(&array.slice(0, 0)).unwrap(), Vec::<Vec<Candidate>>::new());
+    assert_eq!(
+        read_candidates(&array.slice(0, 0)).unwrap(),
+        Vec::<Vec<Candidate>>::new()
+    );
 }
 
 #[test]
@@ -56,5 +63,8 @@ fn a_source_outside_the_set_is_refused() {
     let (element, offsets, _, nulls) = array.clone().into_parts();
     array = ListArray::new(element, offsets, Arc::new(values), nulls);
     let error = read_candidates(&(Arc::new(array) as ArrayRef)).unwrap_err();
-    assert_eq!(error.to_string(), "`robot` is no source: expected `web`, `synthetic` or `human`");
+    assert_eq!(
+        error.to_string(),
+        "`robot` is no source: expected `web`, `synthetic` or `human`"
+    );
 }

@@ -22,7 +22,9 @@ fn shard(version: WriterVersion, page_index: bool) -> File {
         .map(|_| {
             (0..20_000)
                 .map(|_| {
-                    state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+                    state = state
+                        .wrapping_mul(6_364_136_223_846_793_005)
+                        .wrapping_add(1);
                     state.to_be_bytes()[0]
                 })
                 .collect()
@@ -30,7 +32,10 @@ fn shard(version: WriterVersion, page_index: bool) -> File {
         .collect();
     let columns: Vec<(&str, ArrayRef)> = vec![
         ("number", Arc::new((0..ROWS as i64).collect::<Int64Array>())),
-        ("picture", Arc::new(BinaryArray::from_iter_values(&pictures))),
+        (
+            "picture",
+            Arc::new(BinaryArray::from_iter_values(&pictures)),
+        ),
         ("tags", Arc::new(tags.finish())),
     ];
     let batch = RecordBatch::try_from_iter(columns).unwrap();
@@ -39,7 +44,11 @@ fn shard(version: WriterVersion, page_index: bool) -> File {
         .set_write_batch_size(16)
         .set_data_page_size_limit(100_000)
         .set_data_page_row_count_limit(64)
-        .set_statistics_enabled(if page_index { EnabledStatistics::Page } else { EnabledStatistics::None })
+        .set_statistics_enabled(if page_index {
+            EnabledStatistics::Page
+        } else {
+            EnabledStatistics::None
+        })
         .set_offset_index_disabled(!page_index)
         .build();
     let file = tempfile::tempfile().unwrap();
@@ -63,7 +72,11 @@ fn the_index_is_the_one_that_a_writer_would_have_written() {
         let with = metadata(&shard(version, true));
         let file = shard(version, false);
         let without = metadata(&file);
-        assert!(without.offset_index().is_none_or(|index| index[0].is_empty()));
+        assert!(
+            without
+                .offset_index()
+                .is_none_or(|index| index[0].is_empty())
+        );
         let made = with_pages(&file, without).unwrap();
         let locations = |metadata: &ParquetMetaData| -> Vec<Vec<(i64, i32, i64)>> {
             let columns = &metadata.offset_index().unwrap()[0];
@@ -71,7 +84,9 @@ fn the_index_is_the_one_that_a_writer_would_have_written() {
                 .iter()
                 .map(|column| {
                     let pages = column.page_locations.iter();
-                    pages.map(|page| (page.offset, page.compressed_page_size, page.first_row_index)).collect()
+                    pages
+                        .map(|page| (page.offset, page.compressed_page_size, page.first_row_index))
+                        .collect()
                 })
                 .collect()
         };
@@ -82,7 +97,9 @@ fn the_index_is_the_one_that_a_writer_would_have_written() {
 
 #[test]
 fn a_small_row_group_is_left_alone() {
-    let batch = RecordBatch::try_from_iter([("n", Arc::new(Int64Array::from(vec![1])) as ArrayRef)]).unwrap();
+    let batch =
+        RecordBatch::try_from_iter([("n", Arc::new(Int64Array::from(vec![1])) as ArrayRef)])
+            .unwrap();
     let file = tempfile::tempfile().unwrap();
     let mut writer = ArrowWriter::try_new(file.try_clone().unwrap(), batch.schema(), None).unwrap();
     writer.write(&batch).unwrap();
@@ -90,7 +107,10 @@ fn a_small_row_group_is_left_alone() {
     assert!(ParquetRecordBatchReaderBuilder::try_new(file.try_clone().unwrap()).is_ok());
     let before = metadata(&file);
     let pages = before.offset_index().cloned();
-    assert_eq!(with_pages(&file, before).unwrap().offset_index().cloned(), pages);
+    assert_eq!(
+        with_pages(&file, before).unwrap().offset_index().cloned(),
+        pages
+    );
 }
 
 #[test]

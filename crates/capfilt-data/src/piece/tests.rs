@@ -6,7 +6,10 @@ fn shard(path: &str, prefix: &str) -> Shard {
 
 #[test]
 fn a_shard_is_named_by_its_path_below_the_prefix() {
-    assert_eq!(shard("data/cc3m/a/00.parquet", "data/cc3m").as_str(), "a/00");
+    assert_eq!(
+        shard("data/cc3m/a/00.parquet", "data/cc3m").as_str(),
+        "a/00"
+    );
     assert_eq!(shard("data/one.parquet", "data").as_str(), "one");
     assert_eq!(shard("data/one.tar.parquet", "data").as_str(), "one.tar");
 }
@@ -21,10 +24,16 @@ fn a_name_that_would_leave_the_output_folder_is_refused() {
 fn pieces_cover_every_row_once() {
     let name = shard("d/s.parquet", "d");
     let pieces = name.pieces(25, 10);
-    let ranges: Vec<_> = pieces.iter().map(|piece| (piece.first, piece.rows)).collect();
+    let ranges: Vec<_> = pieces
+        .iter()
+        .map(|piece| (piece.first, piece.rows))
+        .collect();
     assert_eq!(ranges, [(0, 10), (10, 10), (20, 5)]);
     let files: Vec<_> = pieces.iter().map(|piece| piece.file()).collect();
-    assert_eq!(files, ["s/0.parquet", "s/10.parquet", "s/20.parquet"].map(PathBuf::from));
+    assert_eq!(
+        files,
+        ["s/0.parquet", "s/10.parquet", "s/20.parquet"].map(PathBuf::from)
+    );
     assert_eq!(name.row_id(7), "s:7");
 }
 
@@ -34,14 +43,20 @@ fn a_shard_that_fits_is_one_file_of_its_own_name() {
     for rows in [0, 1, 10] {
         let pieces = name.pieces(rows, 10);
         assert_eq!(pieces.len(), 1);
-        assert_eq!((pieces[0].rows, pieces[0].file()), (rows, PathBuf::from("s.parquet")));
+        assert_eq!(
+            (pieces[0].rows, pieces[0].file()),
+            (rows, PathBuf::from("s.parquet"))
+        );
     }
 }
 
 #[test]
 fn a_dot_in_a_shard_name_is_not_taken_for_an_extension() {
     let name = shard("d/part.v1.parquet", "d");
-    assert_eq!(name.pieces(1, 10)[0].file(), PathBuf::from("part.v1.parquet"));
+    assert_eq!(
+        name.pieces(1, 10)[0].file(),
+        PathBuf::from("part.v1.parquet")
+    );
 }
 
 #[test]

@@ -7,7 +7,11 @@ use arrow::datatypes::Int8Type;
 use super::*;
 
 fn texts(array: ArrayRef) -> Vec<Option<String>> {
-    text_column(&array).unwrap().iter().map(|text| text.map(str::to_owned)).collect()
+    text_column(&array)
+        .unwrap()
+        .iter()
+        .map(|text| text.map(str::to_owned))
+        .collect()
 }
 
 #[test]
@@ -15,21 +19,32 @@ fn text_comes_out_of_every_form() {
     let expected = vec![Some("a".to_owned()), None, Some("ä\0".to_owned())];
     let plain = vec![Some("a"), None, Some("ä\0")];
     assert_eq!(texts(Arc::new(StringArray::from(plain.clone()))), expected);
-    assert_eq!(texts(Arc::new(LargeStringArray::from(plain.clone()))), expected);
-    assert_eq!(texts(Arc::new(StringViewArray::from(plain.clone()))), expected);
+    assert_eq!(
+        texts(Arc::new(LargeStringArray::from(plain.clone()))),
+        expected
+    );
+    assert_eq!(
+        texts(Arc::new(StringViewArray::from(plain.clone()))),
+        expected
+    );
     let dictionary: DictionaryArray<Int8Type> = plain.into_iter().collect();
     assert_eq!(texts(Arc::new(dictionary)), expected);
 }
 
 #[test]
 fn an_integer_id_becomes_its_digits() {
-    assert_eq!(texts(Arc::new(Int64Array::from(vec![12, -3]))), [Some("12".to_owned()), Some("-3".to_owned())]);
+    assert_eq!(
+        texts(Arc::new(Int64Array::from(vec![12, -3]))),
+        [Some("12".to_owned()), Some("-3".to_owned())]
+    );
 }
 
 fn bytes(array: ArrayRef) -> Vec<Option<Vec<u8>>> {
     let image = image_column(&array).unwrap();
     let column = image.column(0).as_binary::<i32>().clone();
-    (0..image.len()).map(|row| image.is_valid(row).then(|| column.value(row).to_vec())).collect()
+    (0..image.len())
+        .map(|row| image.is_valid(row).then(|| column.value(row).to_vec()))
+        .collect()
 }
 
 fn expected() -> Vec<Option<Vec<u8>>> {
@@ -43,15 +58,26 @@ fn binary() -> Vec<Option<&'static [u8]>> {
 #[test]
 fn pictures_come_out_of_every_binary_form() {
     assert_eq!(bytes(Arc::new(BinaryArray::from(binary()))), expected());
-    assert_eq!(bytes(Arc::new(LargeBinaryArray::from(binary()))), expected());
+    assert_eq!(
+        bytes(Arc::new(LargeBinaryArray::from(binary()))),
+        expected()
+    );
     assert_eq!(bytes(Arc::new(BinaryViewArray::from(binary()))), expected());
 }
 
 fn structs() -> StructArray {
     StructArray::try_new(
-        vec![Field::new("path", DataType::Utf8View, true), Field::new("bytes", DataType::LargeBinary, true)].into(),
         vec![
-            Arc::new(StringViewArray::from(vec![Some("1.png"), Some("2.png"), None])),
+            Field::new("path", DataType::Utf8View, true),
+            Field::new("bytes", DataType::LargeBinary, true),
+        ]
+        .into(),
+        vec![
+            Arc::new(StringViewArray::from(vec![
+                Some("1.png"),
+                Some("2.png"),
+                None,
+            ])),
             Arc::new(LargeBinaryArray::from(binary())),
         ],
         None,

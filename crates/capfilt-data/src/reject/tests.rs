@@ -10,15 +10,28 @@ fn the_stored_name_is_the_serialised_name() {
 
 #[test]
 fn a_name_outside_the_set_is_refused() {
-    assert_eq!("NotFound".parse::<Reject>().unwrap_err().to_string(), "`NotFound` is no reject reason");
+    assert_eq!(
+        "NotFound".parse::<Reject>().unwrap_err().to_string(),
+        "`NotFound` is no reject reason"
+    );
 }
 
 #[test]
 fn only_trouble_that_passes_is_transient() {
-    let transient: Vec<_> =
-        Reject::ALL.iter().filter(|reason| reason.is_transient()).map(|reason| reason.as_str()).collect();
+    let transient: Vec<_> = Reject::ALL
+        .iter()
+        .filter(|reason| reason.is_transient())
+        .map(|reason| reason.as_str())
+        .collect();
     assert_eq!(
         transient,
-        ["too-many-requests", "server-error", "timed-out", "dns", "connect", "broken"]
+        [
+            "too-many-requests",
+            "server-error",
+            "timed-out",
+            "dns",
+            "connect",
+            "broken"
+        ]
     );
 }

@@ -6,14 +6,18 @@ use crate::footer::Footer;
 
 fn batch(first: u64, rows: u64, bytes: usize) -> RecordBatch {
     let schema = Arc::new(scored(&[]).project(&[0, 3]).unwrap());
-    let ids: StringArray = (first..first + rows).map(|row| Some(row.to_string())).collect();
+    let ids: StringArray = (first..first + rows)
+        .map(|row| Some(row.to_string()))
+        .collect();
     // Bytes that do not compress, so that sizes on disk are sizes in memory.
     let mut state = first + 1;
     let pictures: Vec<Vec<u8>> = (0..rows)
         .map(|_| {
             (0..bytes)
                 .map(|_| {
-                    state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+                    state = state
+                        .wrapping_mul(6_364_136_223_846_793_005)
+                        .wrapping_add(1);
                     state.to_be_bytes()[0]
                 })
                 .collect()
@@ -42,7 +46,9 @@ fn a_published_file_has_its_rows_in_order_and_its_metadata() {
     for first in (0..2_500).step_by(100) {
         writer.write(&batch(first, 100, 10)).unwrap();
     }
-    let written = writer.publish([("capfilt.key".to_owned(), "k".to_owned())]).unwrap();
+    let written = writer
+        .publish([("capfilt.key".to_owned(), "k".to_owned())])
+        .unwrap();
     assert_eq!(written.rows, 2_500);
     assert_eq!(names(&folder.path().join("a")), ["b.parquet"]);
 
@@ -51,15 +57,29 @@ fn a_published_file_has_its_rows_in_order_and_its_metadata() {
     assert_eq!(footer.size, written.bytes);
     assert_eq!(footer.value("capfilt.key"), Some("k"));
     assert_eq!(footer.value(CONTENT), Some(written.content.as_str()));
-    assert!(footer.metadata.row_groups().iter().all(|group| group.num_rows() <= 1_000));
+    assert!(
+        footer
+            .metadata
+            .row_groups()
+            .iter()
+            .all(|group| group.num_rows() <= 1_000)
+    );
     let ids: Vec<String> = footer
         .batches(Some(&["id"]), 64)
         .unwrap()
         .flat_map(|batch| {
-            crate::read::text_column(batch.unwrap().column(0)).unwrap().iter().flatten().map(str::to_owned).collect::<Vec<_>>()
+            crate::read::text_column(batch.unwrap().column(0))
+                .unwrap()
+                .iter()
+                .flatten()
+                .map(str::to_owned)
+                .collect::<Vec<_>>()
         })
         .collect();
-    assert_eq!(ids, (0..2_500).map(|row| row.to_string()).collect::<Vec<_>>());
+    assert_eq!(
+        ids,
+        (0..2_500).map(|row| row.to_string()).collect::<Vec<_>>()
+    );
 }
 
 #[test]
@@ -73,7 +93,11 @@ fn a_row_group_stays_below_its_bytes_even_where_one_batch_has_more() {
     let footer = Footer::read(&path).unwrap();
     assert!(footer.metadata.num_row_groups() >= 3);
     for group in footer.metadata.row_groups() {
-        assert!(group.compressed_size() <= 20 << 20, "{}", group.compressed_size());
+        assert!(
+            group.compressed_size() <= 20 << 20,
+            "{}",
+            group.compressed_size()
+        );
     }
 }
 
@@ -95,7 +119,10 @@ fn equal_rows_have_equal_content_and_others_do_not() {
         let path = folder.path().join(name);
         let mut writer = PieceWriter::create(&path, batch(0, 0, 0).schema()).unwrap();
         writer.write(&batch(0, rows, 10)).unwrap();
-        writer.publish([("when".to_owned(), name.to_owned())]).unwrap().content
+        writer
+            .publish([("when".to_owned(), name.to_owned())])
+            .unwrap()
+            .content
     };
     assert_eq!(digest(5, "a"), digest(5, "b"));
     assert_ne!(digest(5, "c"), digest(6, "d"));
@@ -117,5 +144,8 @@ fn leftovers_of_a_killed_process_are_removed_and_nothing_else() {
 #[test]
 fn a_full_disk_is_named() {
     let error = WriteErrorKind::of_io(io::Error::from_raw_os_error(28));
-    assert!(error.to_string().starts_with("the disk is full; make room"), "{error}");
+    assert!(
+        error.to_string().starts_with("the disk is full; make room"),
+        "{error}"
+    );
 }

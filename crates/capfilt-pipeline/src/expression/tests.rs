@@ -3,39 +3,68 @@ use crate::test_shards::{Row, rows};
 
 fn known(names: &[&str]) -> SchemaRef {
     let all = row::schema(&[Arc::new(Field::new("NSFW", DataType::Utf8, true))]);
-    let fields: Vec<FieldRef> =
-        all.fields().iter().filter(|field| names.contains(&field.name().as_str())).cloned().collect();
+    let fields: Vec<FieldRef> = all
+        .fields()
+        .iter()
+        .filter(|field| names.contains(&field.name().as_str()))
+        .cloned()
+        .collect();
     visible(&fields)
 }
 
 fn met(sql: &str, given: &[Row]) -> Vec<bool> {
     let condition = Condition::plan(sql, known(&["id", "url", "text", "width", "height"])).unwrap();
     let batch = rows(0, given);
-    condition.met(&visible_batch(&batch, condition.schema()).unwrap()).unwrap()
+    condition
+        .met(&visible_batch(&batch, condition.schema()).unwrap())
+        .unwrap()
 }
 
 fn sides(width: i32, height: i32) -> Row {
-    Row { sides: Some((width, height)), ..Row::default() }
+    Row {
+        sides: Some((width, height)),
+        ..Row::default()
+    }
 }
 
 #[test]
 fn the_aspect_is_the_longer_side_over_the_shorter() {
-    let rows = [sides(300, 100), sides(100, 299), sides(100, 100), Row::default()];
+    let rows = [
+        sides(300, 100),
+        sides(100, 299),
+        sides(100, 100),
+        Row::default(),
+    ];
     assert_eq!(met("aspect < 3", &rows), [false, true, true, false]);
-    assert_eq!(met("aspect >= 1 and width > 100", &rows), [true, false, false, false]);
+    assert_eq!(
+        met("aspect >= 1 and width > 100", &rows),
+        [true, false, false, false]
+    );
 }
 
 #[test]
 fn null_is_not_met() {
-    let rows = [Row { text: Some("abc"), ..Row::default() }, Row::default()];
+    let rows = [
+        Row {
+            text: Some("abc"),
+            ..Row::default()
+        },
+        Row::default(),
+    ];
     assert_eq!(met("length(text) between 3 and 300", &rows), [true, false]);
-    assert_eq!(met("text is null or length(text) > 3", &rows), [false, true]);
+    assert_eq!(
+        met("text is null or length(text) > 3", &rows),
+        [false, true]
+    );
     assert_eq!(met("null", &rows), [false, false]);
 }
 
 #[test]
 fn functions_and_keywords_go_in_any_case() {
-    let rows = [Row { text: Some("ABC"), ..Row::default() }];
+    let rows = [Row {
+        text: Some("ABC"),
+        ..Row::default()
+    }];
     for sql in [
         "LENGTH(text) = 3",
         "lower(text) = 'abc'",
@@ -55,7 +84,9 @@ fn names_are_taken_as_they_are_written() {
 }
 
 fn refused(sql: &str) -> String {
-    Condition::plan(sql, known(&["id", "url", "text"])).unwrap_err().to_string()
+    Condition::plan(sql, known(&["id", "url", "text"]))
+        .unwrap_err()
+        .to_string()
 }
 
 #[test]
@@ -77,6 +108,12 @@ fn a_column_that_is_not_known_yet_is_refused_with_those_that_are() {
 #[test]
 fn what_is_no_sql_is_refused() {
     let message = refused("length(text) >");
-    assert!(message.starts_with("`length(text) >` cannot be used: "), "{message}");
-    assert!(message.ends_with("; known here: id, url, text"), "{message}");
+    assert!(
+        message.starts_with("`length(text) >` cannot be used: "),
+        "{message}"
+    );
+    assert!(
+        message.ends_with("; known here: id, url, text"),
+        "{message}"
+    );
 }

@@ -12,20 +12,35 @@ fn scorer(name: &str) -> Stage {
         first_token: capfilt_models::FirstToken::Enc,
         batch: stages::caption::batch(),
     };
-    Stage { name: name.to_owned(), verb: Verb::Score(score) }
+    Stage {
+        name: name.to_owned(),
+        verb: Verb::Score(score),
+    }
 }
 
 fn candidate(source: Source, scores: &[(&str, Kind, f32)]) -> Candidate {
     let scores = scores
         .iter()
-        .map(|(by, kind, value)| Score { by: (*by).to_owned(), kind: *kind, value: *value })
+        .map(|(by, kind, value)| Score {
+            by: (*by).to_owned(),
+            kind: *kind,
+            value: *value,
+        })
         .collect();
-    Candidate { source, scores, ..web("a cat") }
+    Candidate {
+        source,
+        scores,
+        ..web("a cat")
+    }
 }
 
 fn kept(rule: &Rule, candidates: &[Candidate]) -> Vec<bool> {
     let all: Vec<&Candidate> = candidates.iter().collect();
-    rule.decide(&all).unwrap().into_iter().map(|verdict| verdict == Verdict::Kept).collect()
+    rule.decide(&all)
+        .unwrap()
+        .into_iter()
+        .map(|verdict| verdict == Verdict::Kept)
+        .collect()
 }
 
 fn rule(table: &KeepTable, scorers: &[&str]) -> std::result::Result<Rule, PipelineErrorKind> {
@@ -34,11 +49,17 @@ fn rule(table: &KeepTable, scorers: &[&str]) -> std::result::Result<Rule, Pipeli
 }
 
 fn threshold(above: f64) -> KeepTable {
-    KeepTable { threshold: Some(above), where_: None }
+    KeepTable {
+        threshold: Some(above),
+        where_: None,
+    }
 }
 
 fn condition(sql: &str) -> KeepTable {
-    KeepTable { threshold: None, where_: Some(sql.to_owned()) }
+    KeepTable {
+        threshold: None,
+        where_: Some(sql.to_owned()),
+    }
 }
 
 #[test]
@@ -57,30 +78,65 @@ fn a_score_must_be_above_the_threshold_and_not_at_it() {
 #[test]
 fn texts_of_people_are_never_removed() {
     let rule = rule(&threshold(0.5), &["score"]).unwrap();
-    assert_eq!(kept(&rule, &[candidate(Source::Human, &[("score", Kind::Match, 0.0)])]), [true]);
+    assert_eq!(
+        kept(
+            &rule,
+            &[candidate(Source::Human, &[("score", Kind::Match, 0.0)])]
+        ),
+        [true]
+    );
 }
 
 #[test]
 fn a_condition_names_scorers_and_the_kinds_of_the_only_one() {
-    let one = rule(&condition("match > 0.5 and similarity > 0.25 and score > 0.5"), &["score"]);
+    let one = rule(
+        &condition("match > 0.5 and similarity > 0.25 and score > 0.5"),
+        &["score"],
+    );
     let candidates = [
-        candidate(Source::Web, &[("score", Kind::Match, 0.6), ("score", Kind::Similarity, 0.3)]),
-        candidate(Source::Web, &[("score", Kind::Match, 0.6), ("score", Kind::Similarity, 0.2)]),
+        candidate(
+            Source::Web,
+            &[
+                ("score", Kind::Match, 0.6),
+                ("score", Kind::Similarity, 0.3),
+            ],
+        ),
+        candidate(
+            Source::Web,
+            &[
+                ("score", Kind::Match, 0.6),
+                ("score", Kind::Similarity, 0.2),
+            ],
+        ),
         candidate(Source::Web, &[]),
     ];
     assert_eq!(kept(&one.unwrap(), &candidates), [true, false, false]);
 
-    let two = rule(&condition("match > 0.5 and clip > 0.25"), &["match", "clip"]).unwrap();
+    let two = rule(
+        &condition("match > 0.5 and clip > 0.25"),
+        &["match", "clip"],
+    )
+    .unwrap();
     let candidates = [
-        candidate(Source::Web, &[("match", Kind::Match, 0.6), ("clip", Kind::Similarity, 0.3)]),
-        candidate(Source::Web, &[("match", Kind::Match, 0.6), ("clip", Kind::Similarity, 0.2)]),
+        candidate(
+            Source::Web,
+            &[("match", Kind::Match, 0.6), ("clip", Kind::Similarity, 0.3)],
+        ),
+        candidate(
+            Source::Web,
+            &[("match", Kind::Match, 0.6), ("clip", Kind::Similarity, 0.2)],
+        ),
     ];
     assert_eq!(kept(&two, &candidates), [true, false]);
 }
 
 #[test]
 fn a_condition_may_tell_sources_apart() {
-    let rule = rule(&condition("source = 'synthetic' or score > 0.5"), &["score"]).unwrap();
+    let rule = rule(
+        &condition("source = 'synthetic' or score > 0.5"),
+        &["score"],
+    )
+    .unwrap();
     let candidates = [
         candidate(Source::Web, &[("score", Kind::Match, 0.1)]),
         candidate(Source::Synthetic, &[("score", Kind::Match, 0.1)]),

@@ -21,12 +21,26 @@ fn parsed(text: &str) -> Result<Pipeline, PipelineErrorKind> {
 }
 
 fn with(settings: &[&str]) -> Result<Pipeline, PipelineErrorKind> {
-    let set = settings.iter().map(|setting| (*setting).to_owned()).collect();
-    parse(GOOD, Path::new("folder/p.toml"), &Overrides { set, ..Overrides::default() })
+    let set = settings
+        .iter()
+        .map(|setting| (*setting).to_owned())
+        .collect();
+    parse(
+        GOOD,
+        Path::new("folder/p.toml"),
+        &Overrides {
+            set,
+            ..Overrides::default()
+        },
+    )
 }
 
 fn names(pipeline: &Pipeline) -> Vec<&str> {
-    pipeline.stages.iter().map(|stage| stage.name.as_str()).collect()
+    pipeline
+        .stages
+        .iter()
+        .map(|stage| stage.name.as_str())
+        .collect()
 }
 
 #[test]
@@ -34,7 +48,10 @@ fn paths_are_relative_to_the_file() {
     let pipeline = parsed(GOOD).unwrap();
     assert_eq!(pipeline.output, Path::new("folder/out"));
     assert_eq!(pipeline.file.source.shards.0, ["folder/data/*.parquet"]);
-    assert_eq!(pipeline.stages[2].verb.model(), Some(Path::new("folder/models/captioner")));
+    assert_eq!(
+        pipeline.stages[2].verb.model(),
+        Some(Path::new("folder/models/captioner"))
+    );
 }
 
 #[test]
@@ -51,19 +68,34 @@ fn paths_of_the_command_line_are_not() {
 
 #[test]
 fn pictures_are_decoded_before_the_first_model() {
-    assert_eq!(names(&parsed(GOOD).unwrap()), ["fetch", "decode", "caption", "score"]);
+    assert_eq!(
+        names(&parsed(GOOD).unwrap()),
+        ["fetch", "decode", "caption", "score"]
+    );
 }
 
 #[test]
 fn an_unknown_key_is_refused_with_its_place_and_the_nearest_known_one() {
     let text = GOOD.replace("fetch = {}", "fetch = { concurency = 8 }");
     let error = parsed(&text).unwrap_err();
-    let PipelineErrorKind::Syntax { line, column, message, snippet } = &error else {
+    let PipelineErrorKind::Syntax {
+        line,
+        column,
+        message,
+        snippet,
+    } = &error
+    else {
         panic!("{error}")
     };
     assert_eq!((*line, *column), (6, 11), "{snippet}");
-    assert!(message.starts_with("unknown field `concurency`"), "{message}");
-    assert!(message.ends_with("did you mean `concurrency`?"), "{message}");
+    assert!(
+        message.starts_with("unknown field `concurency`"),
+        "{message}"
+    );
+    assert!(
+        message.ends_with("did you mean `concurrency`?"),
+        "{message}"
+    );
     assert_eq!(
         snippet,
         "  |\n6 | fetch = { concurency = 8 }\n  |           ^^^^^^^^^^"
@@ -77,7 +109,10 @@ fn a_wrong_type_is_refused_with_its_place() {
         panic!("expected a syntax error")
     };
     assert_eq!(line, 12);
-    assert!(message.contains("invalid type: string \"high\""), "{message}");
+    assert!(
+        message.contains("invalid type: string \"high\""),
+        "{message}"
+    );
 }
 
 #[test]
@@ -92,8 +127,13 @@ fn a_size_that_is_none_is_refused_with_what_would_do() {
 
 #[test]
 fn a_stage_has_exactly_one_verb() {
-    let error = parsed(&GOOD.replace("fetch = {}", "name = \"x\"")).unwrap_err().to_string();
-    assert!(error.starts_with("`stage.0`: it does nothing; expected one of `where`"), "{error}");
+    let error = parsed(&GOOD.replace("fetch = {}", "name = \"x\""))
+        .unwrap_err()
+        .to_string();
+    assert!(
+        error.starts_with("`stage.0`: it does nothing; expected one of `where`"),
+        "{error}"
+    );
     let error = parsed(&GOOD.replace("fetch = {}", "fetch = {}\ndecode = {}")).unwrap_err();
     assert_eq!(
         error.to_string(),
@@ -109,8 +149,13 @@ fn two_stages_of_one_verb_need_names() {
         error,
         "`stage.3`: there is another stage `score`; give each a `name` of its own"
     );
-    let named = text.replace("score = { model = \"m\" }", "name = \"clip\"\nscore = { model = \"m\" }");
-    assert!(parsed(&named.replace("threshold = 0.5", "where = \"score > 0.5 and clip > 0.2\"")).is_ok());
+    let named = text.replace(
+        "score = { model = \"m\" }",
+        "name = \"clip\"\nscore = { model = \"m\" }",
+    );
+    assert!(
+        parsed(&named.replace("threshold = 0.5", "where = \"score > 0.5 and clip > 0.2\"")).is_ok()
+    );
 }
 
 #[test]
@@ -124,13 +169,22 @@ fn stages_that_need_each_other_come_in_order() {
 
 #[test]
 fn settings_reach_stages_by_verb_name_or_index() {
-    let pipeline = with(&["stage.fetch.concurrency=8", "keep.threshold=0.7", "name=mine"]).unwrap();
-    let Verb::Fetch(fetch) = &pipeline.stages[0].verb else { panic!("no fetch") };
+    let pipeline = with(&[
+        "stage.fetch.concurrency=8",
+        "keep.threshold=0.7",
+        "name=mine",
+    ])
+    .unwrap();
+    let Verb::Fetch(fetch) = &pipeline.stages[0].verb else {
+        panic!("no fetch")
+    };
     assert_eq!(fetch.concurrency.get(), 8);
     assert_eq!(pipeline.file.keep.as_ref().unwrap().threshold, Some(0.7));
     assert_eq!(pipeline.file.name, "mine");
     let pipeline = with(&["stage.1.caption.seed=9", "stage.fetch.timeout=3s"]).unwrap();
-    let Verb::Caption(caption) = &pipeline.stages[2].verb else { panic!("no caption") };
+    let Verb::Caption(caption) = &pipeline.stages[2].verb else {
+        panic!("no caption")
+    };
     assert_eq!(caption.seed, 9);
 }
 
@@ -146,8 +200,14 @@ fn settings_that_do_not_fit_are_refused() {
     let message = |setting: &str| with(&[setting]).unwrap_err().to_string();
     assert!(message("stage.fetch.concurency=8").contains("did you mean `concurrency`?"));
     assert_eq!(message("keep"), "`--set keep`: expected `key.path=value`");
-    assert_eq!(message("stage.clip.seed=1"), "`--set stage.clip.seed=1`: there is no stage `clip`");
-    assert_eq!(message("stage.7.seed=1"), "`--set stage.7.seed=1`: there is no entry 7, only 3");
+    assert_eq!(
+        message("stage.clip.seed=1"),
+        "`--set stage.clip.seed=1`: there is no stage `clip`"
+    );
+    assert_eq!(
+        message("stage.7.seed=1"),
+        "`--set stage.7.seed=1`: there is no entry 7, only 3"
+    );
 }
 
 #[test]
@@ -170,7 +230,10 @@ fn every_pipeline_of_the_repository_can_be_read() {
     let mut seen = 0;
     for entry in fs_err::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();
-        if path.extension().is_some_and(|extension| extension == "toml") {
+        if path
+            .extension()
+            .is_some_and(|extension| extension == "toml")
+        {
             load(&path, &Overrides::default()).unwrap();
             seen += 1;
         }

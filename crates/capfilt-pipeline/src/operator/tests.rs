@@ -47,7 +47,13 @@ impl RowWork for Numbering {
 
 fn numbering(in_flight: usize) -> (Numbering, Arc<AtomicUsize>) {
     let asked = Arc::new(AtomicUsize::new(0));
-    (Numbering { asked: Arc::clone(&asked), in_flight }, asked)
+    (
+        Numbering {
+            asked: Arc::clone(&asked),
+            in_flight,
+        },
+        asked,
+    )
 }
 
 async fn collect(stream: SendableRecordBatchStream) -> Result<Vec<RecordBatch>> {
@@ -56,7 +62,12 @@ async fn collect(stream: SendableRecordBatchStream) -> Result<Vec<RecordBatch>> 
 
 #[tokio::test]
 async fn every_row_gets_its_own_answer_whatever_the_order() {
-    for (batches, in_flight) in [(vec![20], 1), (vec![20], 8), (vec![1; 20], 8), (vec![7, 13], 50)] {
+    for (batches, in_flight) in [
+        (vec![20], 1),
+        (vec![20], 8),
+        (vec![1; 20], 8),
+        (vec![7, 13], 50),
+    ] {
         let (work, _) = numbering(in_flight);
         let mut first = 0;
         let batches: Vec<_> = batches
@@ -68,10 +79,17 @@ async fn every_row_gets_its_own_answer_whatever_the_order() {
             })
             .collect();
         let schema = rows(0, &[]).schema();
-        let done = collect(for_each_row(work, schema, input(batches))).await.unwrap();
+        let done = collect(for_each_row(work, schema, input(batches)))
+            .await
+            .unwrap();
         let mut seen = Vec::new();
         for batch in done {
-            for (number, detail) in numbers(&batch).unwrap().values().iter().zip(column_texts(&batch, "detail")) {
+            for (number, detail) in numbers(&batch)
+                .unwrap()
+                .values()
+                .iter()
+                .zip(column_texts(&batch, "detail"))
+            {
                 assert_eq!(detail, Some(number.to_string()));
                 seen.push(*number);
             }
@@ -84,21 +102,37 @@ async fn every_row_gets_its_own_answer_whatever_the_order() {
 #[tokio::test]
 async fn rows_that_left_are_stepped_over() {
     let (work, asked) = numbering(4);
-    let gone = Row { reject: Some("not-found"), ..Row::default() };
+    let gone = Row {
+        reject: Some("not-found"),
+        ..Row::default()
+    };
     let batch = rows(0, &[gone.clone(), Row::default(), gone]);
-    let done = collect(for_each_row(work, batch.schema(), input(vec![Ok(batch)]))).await.unwrap();
+    let done = collect(for_each_row(work, batch.schema(), input(vec![Ok(batch)])))
+        .await
+        .unwrap();
     assert_eq!(asked.load(Ordering::SeqCst), 1);
     assert_eq!(done.iter().map(RecordBatch::num_rows).sum::<usize>(), 3);
-    let mut reasons: Vec<_> = done.iter().flat_map(|batch| column_texts(batch, "reject")).collect();
+    let mut reasons: Vec<_> = done
+        .iter()
+        .flat_map(|batch| column_texts(batch, "reject"))
+        .collect();
     reasons.sort();
-    assert_eq!(reasons.into_iter().flatten().collect::<Vec<_>>(), ["not-found", "not-found", "where"]);
+    assert_eq!(
+        reasons.into_iter().flatten().collect::<Vec<_>>(),
+        ["not-found", "not-found", "where"]
+    );
 }
 
 #[tokio::test]
 async fn no_rows_give_no_rows() {
     let (work, _) = numbering(4);
     let schema = rows(0, &[]).schema();
-    assert!(collect(for_each_row(work, schema, input(vec![]))).await.unwrap().is_empty());
+    assert!(
+        collect(for_each_row(work, schema, input(vec![])))
+            .await
+            .unwrap()
+            .is_empty()
+    );
 }
 
 #[tokio::test]
@@ -107,8 +141,13 @@ async fn an_error_of_the_input_ends_the_rows() {
     let batch = rows(0, &[Row::default()]);
     let schema = batch.schema();
     let broken = DataFusionError::Internal("the disk is gone".to_owned());
-    let error =
-        collect(for_each_row(work, schema, input(vec![Ok(batch), Err(broken)]))).await.unwrap_err();
+    let error = collect(for_each_row(
+        work,
+        schema,
+        input(vec![Ok(batch), Err(broken)]),
+    ))
+    .await
+    .unwrap_err();
     assert!(error.to_string().contains("the disk is gone"), "{error}");
 }
 
@@ -142,8 +181,11 @@ impl RowWork for Endless {
 async fn dropping_the_rows_drops_the_work() {
     let held = Arc::new(());
     let batch = rows(0, &vec![Row::default(); 10]);
-    let mut stream =
-        for_each_row(Endless(Arc::clone(&held)), batch.schema(), input(vec![Ok(batch)]));
+    let mut stream = for_each_row(
+        Endless(Arc::clone(&held)),
+        batch.schema(),
+        input(vec![Ok(batch)]),
+    );
     let waited = tokio::time::timeout(Duration::from_millis(50), stream.next()).await;
     assert!(waited.is_err(), "work that never ends gave {waited:?}");
     assert!(Arc::strong_count(&held) > 2, "no work was started");

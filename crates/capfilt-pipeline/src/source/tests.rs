@@ -12,13 +12,25 @@ fn touch(folder: &Path, names: &[&str]) {
 
 fn names(folder: &Path, glob: &str) -> Vec<String> {
     let glob = folder.join(glob).to_string_lossy().into_owned();
-    find(&[glob]).unwrap().iter().map(|found| found.shard.to_string()).collect()
+    find(&[glob])
+        .unwrap()
+        .iter()
+        .map(|found| found.shard.to_string())
+        .collect()
 }
 
 #[test]
 fn shards_are_named_below_the_literal_part_of_the_glob() {
     let folder = tempfile::tempdir().unwrap();
-    touch(folder.path(), &["d/b/1.parquet", "d/a.parquet", "d/b/.hidden.parquet", "d/x.txt"]);
+    touch(
+        folder.path(),
+        &[
+            "d/b/1.parquet",
+            "d/a.parquet",
+            "d/b/.hidden.parquet",
+            "d/x.txt",
+        ],
+    );
     assert_eq!(names(folder.path(), "d/*.parquet"), ["a"]);
     assert_eq!(names(folder.path(), "d/**/*.parquet"), ["a", "b/1"]);
     assert_eq!(names(folder.path(), "*/b/?.parquet"), ["d/b/1"]);
@@ -31,7 +43,10 @@ fn a_glob_that_finds_nothing_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     for glob in ["*.parquet", "absent.parquet"] {
         let glob = folder.path().join(glob).to_string_lossy().into_owned();
-        assert!(matches!(find(&[glob]), Err(PipelineErrorKind::NoShards { .. })));
+        assert!(matches!(
+            find(&[glob]),
+            Err(PipelineErrorKind::NoShards { .. })
+        ));
     }
 }
 
@@ -51,23 +66,43 @@ fn resolve(columns: &Columns) -> Result<Mapping, PipelineErrorKind> {
 #[test]
 fn columns_are_found_by_their_own_names_where_none_is_named() {
     let mapping = resolve(&Columns::default()).unwrap();
-    assert_eq!((mapping.url, mapping.text, mapping.image, mapping.id), (None, Some(1), None, Some(3)));
-    let passed: Vec<_> = mapping.passed.iter().map(|(_, field)| field.name().as_str()).collect();
+    assert_eq!(
+        (mapping.url, mapping.text, mapping.image, mapping.id),
+        (None, Some(1), None, Some(3))
+    );
+    let passed: Vec<_> = mapping
+        .passed
+        .iter()
+        .map(|(_, field)| field.name().as_str())
+        .collect();
     assert_eq!(passed, ["URL", "input_image"]);
 }
 
 #[test]
 fn where_some_are_named_only_those_are_used() {
-    let columns = Columns { url: Some("URL".to_owned()), ..Columns::default() };
+    let columns = Columns {
+        url: Some("URL".to_owned()),
+        ..Columns::default()
+    };
     let mapping = resolve(&columns).unwrap();
-    assert_eq!((mapping.url, mapping.text, mapping.id), (Some(0), None, None));
-    let passed: Vec<_> = mapping.passed.iter().map(|(_, field)| field.name().as_str()).collect();
+    assert_eq!(
+        (mapping.url, mapping.text, mapping.id),
+        (Some(0), None, None)
+    );
+    let passed: Vec<_> = mapping
+        .passed
+        .iter()
+        .map(|(_, field)| field.name().as_str())
+        .collect();
     assert_eq!(passed, ["input_text", "input_image", "input_id"]);
 }
 
 #[test]
 fn a_missing_column_is_refused_with_those_that_exist() {
-    let columns = Columns { url: Some("url".to_owned()), ..Columns::default() };
+    let columns = Columns {
+        url: Some("url".to_owned()),
+        ..Columns::default()
+    };
     assert_eq!(
         resolve(&columns).unwrap_err().to_string(),
         "`source.columns.url`: there is no column `url` in `x.parquet`; there are URL, text, image, id"
@@ -76,9 +111,18 @@ fn a_missing_column_is_refused_with_those_that_exist() {
 
 #[test]
 fn a_column_of_the_wrong_type_is_refused() {
-    let columns = Columns { image: Some("image".to_owned()), ..Columns::default() };
+    let columns = Columns {
+        image: Some("image".to_owned()),
+        ..Columns::default()
+    };
     let error = resolve(&columns).unwrap_err();
-    assert_eq!(error.to_string(), "`source.columns.image`: the column `image` of `x.parquet`");
+    assert_eq!(
+        error.to_string(),
+        "`source.columns.image`: the column `image` of `x.parquet`"
+    );
     let cause = std::error::Error::source(&error).unwrap().to_string();
-    assert!(cause.starts_with("a column of type `Int32` cannot be used here"), "{cause}");
+    assert!(
+        cause.starts_with("a column of type `Int32` cannot be used here"),
+        "{cause}"
+    );
 }

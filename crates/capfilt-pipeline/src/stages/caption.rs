@@ -73,11 +73,19 @@ impl Operator for CaptionRows {
     const NAME: &'static str = "CaptionExec";
 
     fn describe(&self) -> String {
-        format!("model={}, batch={}", self.options.model.display(), self.options.batch)
+        format!(
+            "model={}, batch={}",
+            self.options.model.display(),
+            self.options.batch
+        )
     }
 
     fn schema(&self, input: &SchemaRef) -> SchemaRef {
-        if self.last { without_pixels(input) } else { Arc::clone(input) }
+        if self.last {
+            without_pixels(input)
+        } else {
+            Arc::clone(input)
+        }
     }
 
     fn rows(
@@ -86,8 +94,11 @@ impl Operator for CaptionRows {
         context: Arc<TaskContext>,
     ) -> impl Stream<Item = Result<RecordBatch>> + Send + 'static {
         let schema = self.schema(&input.schema());
-        let work =
-            Captioning { caption: self, shelf: Shelf::of(&context), schema: Arc::clone(&schema) };
+        let work = Captioning {
+            caption: self,
+            shelf: Shelf::of(&context),
+            schema: Arc::clone(&schema),
+        };
         for_each_row(work, schema, input)
     }
 }
@@ -107,7 +118,9 @@ impl RowWork for Captioning {
     }
 
     fn ask(&self, row: &RecordBatch) -> Result<Option<BoxFuture<'static, Result<Candidate>>>> {
-        let Some(pixels) = pixels(row, self.caption.size)? else { return Ok(None) };
+        let Some(pixels) = pixels(row, self.caption.size)? else {
+            return Ok(None);
+        };
         let id = text_at(texts(row, columns::ID)?, 0).unwrap_or_default();
         let seed = row_seed(self.caption.options.seed, &self.caption.stage, id);
         let (shelf, caption) = (Arc::clone(&self.shelf), Arc::clone(&self.caption));

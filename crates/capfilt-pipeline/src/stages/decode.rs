@@ -21,7 +21,9 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
 use crate::operator::{Operator, RowWork, for_each_row};
-use crate::row::{Rejection, image_at, image_with_bytes, pixels_name, reject, replace, with_pixels};
+use crate::row::{
+    Rejection, image_at, image_with_bytes, pixels_name, reject, replace, with_pixels,
+};
 
 /// How pictures are decoded.
 #[derive(Clone, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
@@ -63,14 +65,26 @@ impl FromStr for Pixels {
             Some(number) => (number.trim_end(), 1_000_000),
             None => (text.trim(), 1),
         };
-        let pixels = number.parse().ok().and_then(|number: u64| number.checked_mul(factor));
-        pixels.filter(|pixels| *pixels > 0).map(Self).ok_or_else(|| PixelsError { got: text.to_owned() })
+        let pixels = number
+            .parse()
+            .ok()
+            .and_then(|number: u64| number.checked_mul(factor));
+        pixels
+            .filter(|pixels| *pixels > 0)
+            .map(Self)
+            .ok_or_else(|| PixelsError {
+                got: text.to_owned(),
+            })
     }
 }
 
 impl fmt::Display for Pixels {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.0 % 1_000_000 == 0 { write!(f, "{} MP", self.0 / 1_000_000) } else { write!(f, "{}", self.0) }
+        if self.0 % 1_000_000 == 0 {
+            write!(f, "{} MP", self.0 / 1_000_000)
+        } else {
+            write!(f, "{}", self.0)
+        }
     }
 }
 
@@ -119,7 +133,10 @@ impl Operator for DecodeRows {
     const NAME: &'static str = "DecodeExec";
 
     fn describe(&self) -> String {
-        format!("max-pixels={}, sizes={:?}", self.options.max_pixels, self.sizes)
+        format!(
+            "max-pixels={}, sizes={:?}",
+            self.options.max_pixels, self.sizes
+        )
     }
 
     fn schema(&self, input: &SchemaRef) -> SchemaRef {
@@ -133,7 +150,11 @@ impl Operator for DecodeRows {
     ) -> impl Stream<Item = Result<RecordBatch>> + Send + 'static {
         let schema = self.schema(&input.schema());
         let threads = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-        let work = Decoding { decode: self, schema: Arc::clone(&schema), threads };
+        let work = Decoding {
+            decode: self,
+            schema: Arc::clone(&schema),
+            threads,
+        };
         for_each_row(work, schema, input)
     }
 }
@@ -202,8 +223,10 @@ impl RowWork for Decoding {
                 (columns::HEIGHT, side(|(_, height)| height)),
             ],
         )?;
-        let rejections: Vec<_> =
-            answers.iter().map(|answer| answer.as_ref()?.rejection.clone()).collect();
+        let rejections: Vec<_> = answers
+            .iter()
+            .map(|answer| answer.as_ref()?.rejection.clone())
+            .collect();
         let learnt = reject(&learnt, &self.decode.stage, &rejections)?;
         let mut arrays = learnt.columns().to_vec();
         for index in 0..self.decode.sizes.len() {
@@ -220,7 +243,12 @@ impl RowWork for Decoding {
 
 fn missing() -> Answer {
     let rejection = Some(Rejection::new(Reject::MissingImage, None));
-    Answer { sides: None, pixels: Vec::new(), rejection, is_picture: false }
+    Answer {
+        sides: None,
+        pixels: Vec::new(),
+        rejection,
+        is_picture: false,
+    }
 }
 
 impl DecodeRows {
@@ -238,17 +266,29 @@ impl DecodeRows {
         let sides = Some((side(picture.width()), side(picture.height())));
         let shorter = picture.width().min(picture.height());
         if shorter < self.options.min_side {
-            let detail =
-                format!("the shorter side has {shorter} pixels, expected {}", self.options.min_side);
+            let detail = format!(
+                "the shorter side has {shorter} pixels, expected {}",
+                self.options.min_side
+            );
             let rejection = Some(Rejection::new(Reject::TooSmall, detail));
-            return Answer { sides, pixels: Vec::new(), rejection, is_picture: true };
+            return Answer {
+                sides,
+                pixels: Vec::new(),
+                rejection,
+                is_picture: true,
+            };
         }
         let pixels = self
             .sizes
             .iter()
             .map(|size| capfilt_image::resize(&picture, *size, *size).into_pixels())
             .collect();
-        Answer { sides, pixels, rejection: None, is_picture: true }
+        Answer {
+            sides,
+            pixels,
+            rejection: None,
+            is_picture: true,
+        }
     }
 }
 

@@ -35,7 +35,10 @@ impl Operator for Fetch {
     const NAME: &'static str = "FetchExec";
 
     fn describe(&self) -> String {
-        format!("concurrency={}, per-host={}", self.options.concurrency, self.options.per_host)
+        format!(
+            "concurrency={}, per-host={}",
+            self.options.concurrency, self.options.per_host
+        )
     }
 
     fn schema(&self, input: &SchemaRef) -> SchemaRef {
@@ -50,7 +53,15 @@ impl Operator for Fetch {
         let schema = input.schema();
         let shelf = Shelf::of(&context);
         let window = context.session_config().get_extension::<Window>();
-        for_each_row(Fetching { fetch: self, shelf, window }, schema, input)
+        for_each_row(
+            Fetching {
+                fetch: self,
+                shelf,
+                window,
+            },
+            schema,
+            input,
+        )
     }
 }
 
@@ -151,18 +162,27 @@ fn merged_fetch_column(old: &ArrayRef, fetched: &[Option<&Fetched>]) -> Result<A
 
 fn fetch_structs(fetched: &[Option<&Fetched>]) -> Result<StructArray> {
     let of = |get: &dyn Fn(&Fetched) -> Option<i64>| -> Int64Array {
-        fetched.iter().map(|fetched| fetched.and_then(get)).collect()
+        fetched
+            .iter()
+            .map(|fetched| fetched.and_then(get))
+            .collect()
     };
-    let outcome: StringArray =
-        fetched.iter().map(|fetched| fetched.map(|fetched| fetched.outcome.as_str())).collect();
-    let status: Int32Array =
-        fetched.iter().map(|fetched| fetched.and_then(|one| one.status.map(i32::from))).collect();
+    let outcome: StringArray = fetched
+        .iter()
+        .map(|fetched| fetched.map(|fetched| fetched.outcome.as_str()))
+        .collect();
+    let status: Int32Array = fetched
+        .iter()
+        .map(|fetched| fetched.and_then(|one| one.status.map(i32::from)))
+        .collect();
     let attempts: Int32Array = fetched
         .iter()
         .map(|fetched| fetched.map(|one| i32::try_from(one.attempts).unwrap_or(i32::MAX)))
         .collect();
-    let final_url: StringArray =
-        fetched.iter().map(|fetched| fetched.and_then(|one| one.final_url.as_deref())).collect();
+    let final_url: StringArray = fetched
+        .iter()
+        .map(|fetched| fetched.and_then(|one| one.final_url.as_deref()))
+        .collect();
     let arrays: Vec<ArrayRef> = vec![
         Arc::new(outcome),
         Arc::new(status),
@@ -172,7 +192,11 @@ fn fetch_structs(fetched: &[Option<&Fetched>]) -> Result<StructArray> {
         Arc::new(of(&|one| i64::try_from(one.ms).ok())),
     ];
     let nulls: NullBuffer = fetched.iter().map(Option::is_some).collect();
-    Ok(StructArray::try_new(columns::fetch_fields(), arrays, Some(nulls))?)
+    Ok(StructArray::try_new(
+        columns::fetch_fields(),
+        arrays,
+        Some(nulls),
+    )?)
 }
 
 /// Why a row leaves after a fetch that ended like this.

@@ -7,11 +7,10 @@ pub(crate) mod score;
 pub(crate) mod where_;
 pub(crate) mod where_text;
 
+use capfilt_fetch::FetchOptions;
 pub use caption::Caption;
 pub use decode::{Decode, Pixels, PixelsError};
 pub use score::Score;
-
-use capfilt_fetch::FetchOptions;
 use serde::Serialize;
 
 /// One stage: its name and what it does.

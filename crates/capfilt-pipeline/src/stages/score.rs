@@ -41,7 +41,10 @@ pub struct Score {
 impl Score {
     /// The options as the matcher takes them.
     pub(crate) fn options(&self) -> MatchOptions {
-        MatchOptions { first_token: self.first_token, batch: Some(self.batch.get()) }
+        MatchOptions {
+            first_token: self.first_token,
+            batch: Some(self.batch.get()),
+        }
     }
 }
 
@@ -60,11 +63,19 @@ impl Operator for ScoreRows {
     const NAME: &'static str = "ScoreExec";
 
     fn describe(&self) -> String {
-        format!("model={}, batch={}", self.options.model.display(), self.options.batch)
+        format!(
+            "model={}, batch={}",
+            self.options.model.display(),
+            self.options.batch
+        )
     }
 
     fn schema(&self, input: &SchemaRef) -> SchemaRef {
-        if self.last { without_pixels(input) } else { Arc::clone(input) }
+        if self.last {
+            without_pixels(input)
+        } else {
+            Arc::clone(input)
+        }
     }
 
     fn rows(
@@ -73,7 +84,11 @@ impl Operator for ScoreRows {
         context: Arc<TaskContext>,
     ) -> impl Stream<Item = Result<RecordBatch>> + Send + 'static {
         let schema = self.schema(&input.schema());
-        let work = Scoring { score: self, shelf: Shelf::of(&context), schema: Arc::clone(&schema) };
+        let work = Scoring {
+            score: self,
+            shelf: Shelf::of(&context),
+            schema: Arc::clone(&schema),
+        };
         for_each_row(work, schema, input)
     }
 }
@@ -94,10 +109,16 @@ impl RowWork for Scoring {
     }
 
     fn ask(&self, row: &RecordBatch) -> Result<Option<BoxFuture<'static, Result<Self::Answer>>>> {
-        let Some(pixels) = pixels(row, self.score.size)? else { return Ok(None) };
+        let Some(pixels) = pixels(row, self.score.size)? else {
+            return Ok(None);
+        };
         let candidates = read_candidates(column(row, columns::CANDIDATES)?)
             .map_err(|error| DataFusionError::External(Box::new(error)))?;
-        let texts: Vec<String> = candidates.into_iter().flatten().map(|one| one.text).collect();
+        let texts: Vec<String> = candidates
+            .into_iter()
+            .flatten()
+            .map(|one| one.text)
+            .collect();
         if texts.is_empty() {
             return Ok(None);
         }
@@ -118,11 +139,18 @@ impl RowWork for Scoring {
         for (candidates, scores) in candidates.iter_mut().zip(answers) {
             for (candidate, score) in candidates.iter_mut().zip(scores.into_iter().flatten()) {
                 let by = &self.score.stage;
-                let judgement =
-                    |kind, value| Judgement { by: by.clone(), kind, value };
-                let matched = score.match_probability.map(|value| judgement(Kind::Match, value));
+                let judgement = |kind, value| Judgement {
+                    by: by.clone(),
+                    kind,
+                    value,
+                };
+                let matched = score
+                    .match_probability
+                    .map(|value| judgement(Kind::Match, value));
                 candidate.scores.extend(matched);
-                candidate.scores.push(judgement(Kind::Similarity, score.similarity));
+                candidate
+                    .scores
+                    .push(judgement(Kind::Similarity, score.similarity));
             }
         }
         let candidates: ArrayRef = Arc::new(candidates_array(&candidates)?);

@@ -24,7 +24,9 @@ pub(crate) struct Where {
 
 impl Where {
     fn apply(&self, batch: &RecordBatch) -> Result<RecordBatch> {
-        let met = self.condition.met(&visible_batch(batch, self.condition.schema())?)?;
+        let met = self
+            .condition
+            .met(&visible_batch(batch, self.condition.schema())?)?;
         let rejections = met
             .into_iter()
             .enumerate()

@@ -26,12 +26,15 @@ pub(crate) struct WhereText {
 
 impl WhereText {
     fn apply(&self, batch: &RecordBatch) -> Result<RecordBatch> {
-        let met = self.condition.met(&visible_batch(batch, self.condition.schema())?)?;
+        let met = self
+            .condition
+            .met(&visible_batch(batch, self.condition.schema())?)?;
         let mut candidates = read_candidates(column(batch, columns::CANDIDATES)?)
             .map_err(|error| DataFusionError::External(Box::new(error)))?;
         let before = texts(batch, columns::TEXT_DROPPED_BY)?;
-        let mut dropped_by: Vec<Option<String>> =
-            (0..batch.num_rows()).map(|row| text_at(before, row).map(str::to_owned)).collect();
+        let mut dropped_by: Vec<Option<String>> = (0..batch.num_rows())
+            .map(|row| text_at(before, row).map(str::to_owned))
+            .collect();
         for (row, met) in met.into_iter().enumerate() {
             if met || is_rejected(batch, row)? {
                 continue;
@@ -46,7 +49,10 @@ impl WhereText {
         let dropped_by: ArrayRef = Arc::new(StringArray::from(dropped_by));
         Ok(replace(
             batch,
-            vec![(columns::CANDIDATES, candidates), (columns::TEXT_DROPPED_BY, dropped_by)],
+            vec![
+                (columns::CANDIDATES, candidates),
+                (columns::TEXT_DROPPED_BY, dropped_by),
+            ],
         )?)
     }
 }

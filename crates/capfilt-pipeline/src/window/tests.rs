@@ -3,7 +3,9 @@ use std::time::Duration;
 use super::*;
 
 async fn is_held(window: &Window, row: u64) -> bool {
-    tokio::time::timeout(Duration::from_millis(20), window.admit(row)).await.is_err()
+    tokio::time::timeout(Duration::from_millis(20), window.admit(row))
+        .await
+        .is_err()
 }
 
 #[tokio::test]
@@ -34,7 +36,13 @@ async fn a_piece_that_ends_early_gives_its_bytes_back() {
     one.hold(0, BYTES);
     let waiting = other.admit(1);
     let mut waiting = std::pin::pin!(waiting);
-    assert!(tokio::time::timeout(Duration::from_millis(20), &mut waiting).await.is_err());
+    assert!(
+        tokio::time::timeout(Duration::from_millis(20), &mut waiting)
+            .await
+            .is_err()
+    );
     drop(one);
-    tokio::time::timeout(Duration::from_secs(5), waiting).await.unwrap();
+    tokio::time::timeout(Duration::from_secs(5), waiting)
+        .await
+        .unwrap();
 }

@@ -13,7 +13,9 @@ fn taken(order: &mut Order) -> Vec<u64> {
 #[test]
 fn rows_are_taken_in_the_order_of_the_shard() {
     let mut order = Order::new(10);
-    order.put(&rows(12, &[Row::default(), Row::default()])).unwrap();
+    order
+        .put(&rows(12, &[Row::default(), Row::default()]))
+        .unwrap();
     assert_eq!(taken(&mut order), [] as [u64; 0]);
     order.put(&rows(10, &[Row::default()])).unwrap();
     assert_eq!(taken(&mut order), [10]);

@@ -4,11 +4,18 @@ use super::*;
 use crate::test_shards::{Row, bmp, column_texts, input, rows};
 
 fn with_image(bytes: Vec<u8>) -> Row {
-    Row { image: Some(bytes), ..Row::default() }
+    Row {
+        image: Some(bytes),
+        ..Row::default()
+    }
 }
 
 async fn decoded(options: Decode, given: &[Row]) -> Vec<RecordBatch> {
-    let stage = DecodeRows { stage: "decode".to_owned(), options, sizes: vec![4, 8] };
+    let stage = DecodeRows {
+        stage: "decode".to_owned(),
+        options,
+        sizes: vec![4, 8],
+    };
     let rows = Arc::new(stage).rows(input(vec![Ok(rows(0, given))]), Arc::default());
     rows.try_collect().await.unwrap()
 }
@@ -29,7 +36,11 @@ fn by_number(batches: &[RecordBatch], name: &str) -> Vec<Option<String>> {
 async fn bytes_that_are_no_picture_worth_having_get_a_reason() {
     let mut short = bmp(8, 8, 7);
     short.truncate(100);
-    let options = Decode { min_side: 4, max_pixels: Pixels(1_000), ..Decode::default() };
+    let options = Decode {
+        min_side: 4,
+        max_pixels: Pixels(1_000),
+        ..Decode::default()
+    };
     let given = [
         with_image(bmp(8, 8, 7)),
         with_image(Vec::new()),
@@ -41,10 +52,21 @@ async fn bytes_that_are_no_picture_worth_having_get_a_reason() {
     ];
     let batches = decoded(options, &given).await;
     let reasons = by_number(&batches, "reject");
-    let reasons: Vec<_> = reasons.iter().map(|reason| reason.as_deref().unwrap_or("in")).collect();
+    let reasons: Vec<_> = reasons
+        .iter()
+        .map(|reason| reason.as_deref().unwrap_or("in"))
+        .collect();
     assert_eq!(
         reasons,
-        ["in", "empty", "not-an-image", "truncated", "too-many-pixels", "too-small", "missing-image"]
+        [
+            "in",
+            "empty",
+            "not-an-image",
+            "truncated",
+            "too-many-pixels",
+            "too-small",
+            "missing-image"
+        ]
     );
     assert_eq!(by_number(&batches, "stage")[1].as_deref(), Some("decode"));
 }
@@ -52,11 +74,16 @@ async fn bytes_that_are_no_picture_worth_having_get_a_reason() {
 #[tokio::test]
 async fn a_picture_goes_along_at_the_sizes_of_the_models() {
     let batches = decoded(Decode::default(), &[with_image(bmp(10, 6, 200))]).await;
-    let [batch] = batches.as_slice() else { panic!("{} batches", batches.len()) };
+    let [batch] = batches.as_slice() else {
+        panic!("{} batches", batches.len())
+    };
     assert_eq!(pixels(batch, 4).unwrap(), Some(vec![200; 4 * 4 * 3]));
     assert_eq!(pixels(batch, 8).unwrap(), Some(vec![200; 8 * 8 * 3]));
     let width = crate::row::column(batch, "width").unwrap();
-    assert_eq!(arrow::array::AsArray::as_primitive::<arrow::datatypes::Int32Type>(width).value(0), 10);
+    assert_eq!(
+        arrow::array::AsArray::as_primitive::<arrow::datatypes::Int32Type>(width).value(0),
+        10
+    );
 }
 
 #[test]

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use arrow::array::StringArray;
+use arrow::array::{ArrayRef, StringArray};
 use insta::assert_snapshot;
 
 use crate::program::{capfilt, package};
@@ -134,10 +134,10 @@ fn a_where_clause_over_an_unknown_column_names_those_that_exist() {
 #[test]
 fn a_missing_column_is_refused_with_the_columns_that_exist() {
     let work = Work::new(WITHOUT_MODELS);
-    let texts = Arc::new(StringArray::from(vec!["one"]));
+    let texts: ArrayRef = Arc::new(StringArray::from(vec!["one"]));
     shards::write_columns(
         &work.shard_path("a"),
-        vec![("alt", texts.clone()), ("link", texts)],
+        vec![("alt", Arc::clone(&texts)), ("link", texts)],
     );
     assert_snapshot!(refused(&work), @r"
     exit code 3

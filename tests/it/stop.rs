@@ -33,7 +33,7 @@ fn wait_until(what: &str, mut done: impl FnMut() -> bool) {
     let started = Instant::now();
     while !done() {
         assert!(
-            started.elapsed() < Duration::from_secs(60),
+            started.elapsed() < Duration::from_mins(1),
             "waited in vain for {what}"
         );
         std::thread::sleep(Duration::from_millis(20));

@@ -151,7 +151,7 @@ fn list_column(
 /// The `candidates` column: one list a row.
 pub fn candidates_array<R: AsRef<[Candidate]>>(rows: &[R]) -> Result<ListArray, ArrowError> {
     // Arrow takes values only from iterators that know their length.
-    let all: Vec<&Candidate> = rows.iter().flat_map(|row| row.as_ref()).collect();
+    let all: Vec<&Candidate> = rows.iter().flat_map(AsRef::as_ref).collect();
     let scores: Vec<&Score> = all.iter().flat_map(|candidate| &candidate.scores).collect();
     let scores = list_column(
         all.iter().map(|candidate| candidate.scores.len()),
@@ -195,7 +195,7 @@ pub fn candidates_array<R: AsRef<[Candidate]>>(rows: &[R]) -> Result<ListArray, 
 
 /// The `captions` column: one list a row.
 pub fn captions_array<R: AsRef<[Caption]>>(rows: &[R]) -> Result<ListArray, ArrowError> {
-    let all: Vec<&Caption> = rows.iter().flat_map(|row| row.as_ref()).collect();
+    let all: Vec<&Caption> = rows.iter().flat_map(AsRef::as_ref).collect();
     list_column(
         rows.iter().map(|row| row.as_ref().len()),
         caption_fields(),

@@ -40,16 +40,15 @@ pub(crate) fn with_pages(file: &File, metadata: ParquetMetaData) -> Result<Parqu
             .iter()
             .map(|column| column_pages(file, column, rows))
             .collect::<Result<_>>()?;
-        match columns {
-            Some(columns) => {
-                *pages = columns;
-                found = true;
-            }
-            None => tracing::warn!(
+        if let Some(columns) = columns {
+            *pages = columns;
+            found = true;
+        } else {
+            tracing::warn!(
                 bytes = group.compressed_size(),
                 "a row group has no page index and pages that begin inside a row; it has to fit \
-                 into memory"
-            ),
+             into memory"
+            );
         }
     }
     if !found {

@@ -159,13 +159,12 @@ fn plan_shard(
     let source = &pipeline.file.source;
     let mapping = Mapping::resolve(&source.columns, &footer.schema, &found.path)?;
     let passed = mapping.passed_fields();
-    let conditions = match known.get(&passed) {
-        Some(conditions) => conditions.clone(),
-        None => {
-            let planned = conditions(&pipeline.stages, &passed)?;
-            known.insert(passed, planned.clone());
-            planned
-        }
+    let conditions = if let Some(conditions) = known.get(&passed) {
+        conditions.clone()
+    } else {
+        let planned = conditions(&pipeline.stages, &passed)?;
+        known.insert(passed, planned.clone());
+        planned
     };
     Ok(ShardPlan {
         shard: found.shard.clone(),

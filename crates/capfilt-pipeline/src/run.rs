@@ -396,23 +396,20 @@ impl PieceRun {
         let files = PieceFiles::new(&self.plan.pipeline.output, &todo.piece.file());
         let shard = &self.plan.shards[todo.shard];
         let name = todo.piece.to_string();
-        let (footer, scored, only_decided) = match &todo.scored {
-            Some((footer, scored)) => {
-                window.read();
-                (footer.as_ref().clone(), scored.clone(), true)
-            }
-            None => {
-                self.score(shard, &todo.piece, &files, window)
-                    .await
-                    .map_err(|error| RunError::of_piece(&name, error))?;
-                let read = Footer::read(&files.scored);
-                let footer = read.map_err(|error| PieceFailure::Run(error.into()))?;
-                let counts = footer
-                    .value(crate::record::COUNTS)
-                    .and_then(|json| serde_json::from_str(json).ok())
-                    .unwrap_or_default();
-                (footer, counts, false)
-            }
+        let (footer, scored, only_decided) = if let Some((footer, scored)) = &todo.scored {
+            window.read();
+            (footer.as_ref().clone(), scored.clone(), true)
+        } else {
+            self.score(shard, &todo.piece, &files, window)
+                .await
+                .map_err(|error| RunError::of_piece(&name, error))?;
+            let read = Footer::read(&files.scored);
+            let footer = read.map_err(|error| PieceFailure::Run(error.into()))?;
+            let counts = footer
+                .value(crate::record::COUNTS)
+                .and_then(|json| serde_json::from_str(json).ok())
+                .unwrap_or_default();
+            (footer, counts, false)
         };
         let rule = self.plan.pipeline.keep.clone();
         let stop = self.stop.clone();

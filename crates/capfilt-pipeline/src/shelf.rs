@@ -88,7 +88,7 @@ impl Shelf {
             let (package, sessions) = (self.package(&options.model)?, self.sessions.clone());
             let options = options.options();
             let opened = blocking(move || Captioner::open(&package, &options, &sessions)).await?;
-            let captioner = self.answered(opened)?;
+            let captioner = answered(opened)?;
             self.opened(stage, captioner.device());
             Ok::<_, DataFusionError>(captioner)
         };
@@ -102,7 +102,7 @@ impl Shelf {
             let (package, sessions) = (self.package(&options.model)?, self.sessions.clone());
             let options = options.options();
             let opened = blocking(move || Matcher::open(&package, &options, &sessions)).await?;
-            let matcher = self.answered(opened)?;
+            let matcher = answered(opened)?;
             self.opened(stage, matcher.device());
             Ok::<_, DataFusionError>(matcher)
         };
@@ -122,31 +122,23 @@ impl Shelf {
             devices.push(device.to_owned());
         }
     }
+}
 
-    /// A model's answer, or its error as operators hand it on.
-    #[expect(
-        clippy::unused_self,
-        reason = "reads as what the shelf's models answered"
-    )]
-    pub(crate) fn answered<T>(&self, answer: std::result::Result<T, ModelError>) -> Result<T> {
-        answer.map_err(|error| StageError::Model(error).into())
-    }
+/// A model's answer, or its error as operators hand it on.
+pub(crate) fn answered<T>(answer: std::result::Result<T, ModelError>) -> Result<T> {
+    answer.map_err(|error| StageError::Model(error).into())
+}
 
-    /// What a model reads of a picture that was decoded to its input size.
-    #[expect(
-        clippy::unused_self,
-        reason = "reads as part of asking the shelf's models"
-    )]
-    pub(crate) async fn tensor(&self, preprocess: &Preprocess, rgb: Vec<u8>) -> Result<Vec<f32>> {
-        let preprocess = preprocess.clone();
-        let tensor = blocking(move || {
-            let size = preprocess.size;
-            Picture::try_new(size, size, rgb).map(|picture| preprocess.tensor(&picture))
-        });
-        tensor
-            .await?
-            .map_err(|error| DataFusionError::External(Box::new(error)))
-    }
+/// What a model reads of a picture that was decoded to its input size.
+pub(crate) async fn tensor(preprocess: &Preprocess, rgb: Vec<u8>) -> Result<Vec<f32>> {
+    let preprocess = preprocess.clone();
+    let tensor = blocking(move || {
+        let size = preprocess.size;
+        Picture::try_new(size, size, rgb).map(|picture| preprocess.tensor(&picture))
+    });
+    tensor
+        .await?
+        .map_err(|error| DataFusionError::External(Box::new(error)))
 }
 
 fn slot<T>(slots: &Slots<T>, stage: &str) -> Arc<OnceCell<T>> {

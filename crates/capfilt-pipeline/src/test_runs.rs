@@ -1,6 +1,7 @@
 //! Whole runs without models: shards in, files out.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use arrow::array::{Array, AsArray, RecordBatch};
 use capfilt_data::{Footer, Reject};
@@ -109,7 +110,7 @@ impl Lab {
             .collect();
         match batches.first() {
             Some(first) => arrow::compute::concat_batches(&first.schema(), &batches).unwrap(),
-            None => RecordBatch::new_empty(footer.schema.clone()),
+            None => RecordBatch::new_empty(Arc::clone(&footer.schema)),
         }
     }
 

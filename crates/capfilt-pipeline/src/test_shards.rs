@@ -1,5 +1,6 @@
 //! Small shards, rows and pictures for tests.
 
+use std::fmt::Write as _;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -33,8 +34,11 @@ pub(crate) fn bmp(width: u32, height: u32, shade: u8) -> Vec<u8> {
 
 /// `bytes` as a `data:` URL, percent-encoded.
 pub(crate) fn data_url(bytes: &[u8]) -> String {
-    let body: String = bytes.iter().map(|byte| format!("%{byte:02X}")).collect();
-    format!("data:image/bmp,{body}")
+    let mut url = String::from("data:image/bmp,");
+    for byte in bytes {
+        write!(url, "%{byte:02X}").unwrap();
+    }
+    url
 }
 
 /// Writes a Parquet file with `group` rows in a row group.

@@ -37,13 +37,15 @@ fn main() -> process::ExitCode {
     let session = Session::start(&global);
     // A panic is a broken invariant, told already by the panic hook; its exit code is ours too.
     let done = panic::catch_unwind(AssertUnwindSafe(|| commands::execute(command, &session)));
-    let code = done.unwrap_or(Err(Failure::Panicked)).unwrap_or_else(|failure| {
-        failure::show(&failure, &session);
-        if matches!(failure, Failure::Interrupted) {
-            // A model or a worker may not have noticed yet that nobody waits for it.
-            signals::exit_now();
-        }
-        failure.exit_code()
-    });
+    let code = done
+        .unwrap_or(Err(Failure::Panicked))
+        .unwrap_or_else(|failure| {
+            failure::show(&failure, &session);
+            if matches!(failure, Failure::Interrupted) {
+                // A model or a worker may not have noticed yet that nobody waits for it.
+                signals::exit_now();
+            }
+            failure.exit_code()
+        });
     code.into()
 }

@@ -11,7 +11,10 @@ const LARGE: std::ffi::c_int = 1 << 20;
 /// them: a run over pages of 25 MB then held 300 MB that nobody used. A fixed limit turns that off.
 #[cfg(all(target_os = "linux", target_env = "gnu"))]
 pub(crate) fn give_back_large_buffers() {
-    #[expect(unsafe_code, reason = "a setting of the C allocator; there is no safe call for it")]
+    #[expect(
+        unsafe_code,
+        reason = "a setting of the C allocator; there is no safe call for it"
+    )]
     // SAFETY: `mallopt` takes two numbers and may be called at any time; main calls it before other
     // threads start.
     let set = unsafe { libc::mallopt(libc::M_MMAP_THRESHOLD, LARGE) };

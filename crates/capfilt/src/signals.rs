@@ -77,7 +77,7 @@ impl Signals {
     /// Waits for the next signal.
     async fn next(&mut self) {
         if self.received.recv().await.is_none() {
-            std::future::pending().await
+            std::future::pending::<()>().await;
         }
     }
 }

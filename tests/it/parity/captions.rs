@@ -1,7 +1,7 @@
 //! Pixels, greedy captions and both beam searches.
 
+use capfilt_data::footer::hex_digest;
 use capfilt_models::{Caption, Decoding};
-use sha2::{Digest as _, Sha256};
 
 use super::reference::{
     Subject, captioner, captions, demo_pictures, runtime_is_here, shared_subjects, sources, tensors,
@@ -24,10 +24,7 @@ fn pictures_have_the_pixels_that_pillow_gives() {
             (picture.width(), picture.height()),
             (source.width, source.height)
         );
-        let digest: String = Sha256::digest(picture.pixels())
-            .iter()
-            .map(|byte| format!("{byte:02x}"))
-            .collect();
+        let digest = hex_digest(picture.pixels());
         assert_eq!(digest, source.rgb_sha256, "pixels of `{}`", source.path);
     }
 }

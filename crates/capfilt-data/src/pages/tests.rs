@@ -31,7 +31,10 @@ fn shard(version: WriterVersion, page_index: bool) -> File {
         })
         .collect();
     let columns: Vec<(&str, ArrayRef)> = vec![
-        ("number", Arc::new((0..ROWS as i64).collect::<Int64Array>())),
+        (
+            "number",
+            Arc::new((0..i64::try_from(ROWS).unwrap()).collect::<Int64Array>()),
+        ),
         (
             "picture",
             Arc::new(BinaryArray::from_iter_values(&pictures)),

@@ -29,7 +29,7 @@ fn pieces_cover_every_row_once() {
         .map(|piece| (piece.first, piece.rows))
         .collect();
     assert_eq!(ranges, [(0, 10), (10, 10), (20, 5)]);
-    let files: Vec<_> = pieces.iter().map(|piece| piece.file()).collect();
+    let files: Vec<_> = pieces.iter().map(Piece::file).collect();
     assert_eq!(
         files,
         ["s/0.parquet", "s/10.parquet", "s/20.parquet"].map(PathBuf::from)

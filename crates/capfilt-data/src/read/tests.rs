@@ -6,7 +6,8 @@ use arrow::datatypes::Int8Type;
 
 use super::*;
 
-fn texts(array: ArrayRef) -> Vec<Option<String>> {
+fn texts(array: impl Array + 'static) -> Vec<Option<String>> {
+    let array: ArrayRef = Arc::new(array);
     text_column(&array)
         .unwrap()
         .iter()
@@ -18,28 +19,23 @@ fn texts(array: ArrayRef) -> Vec<Option<String>> {
 fn text_comes_out_of_every_form() {
     let expected = vec![Some("a".to_owned()), None, Some("ä\0".to_owned())];
     let plain = vec![Some("a"), None, Some("ä\0")];
-    assert_eq!(texts(Arc::new(StringArray::from(plain.clone()))), expected);
-    assert_eq!(
-        texts(Arc::new(LargeStringArray::from(plain.clone()))),
-        expected
-    );
-    assert_eq!(
-        texts(Arc::new(StringViewArray::from(plain.clone()))),
-        expected
-    );
+    assert_eq!(texts(StringArray::from(plain.clone())), expected);
+    assert_eq!(texts(LargeStringArray::from(plain.clone())), expected);
+    assert_eq!(texts(StringViewArray::from(plain.clone())), expected);
     let dictionary: DictionaryArray<Int8Type> = plain.into_iter().collect();
-    assert_eq!(texts(Arc::new(dictionary)), expected);
+    assert_eq!(texts(dictionary), expected);
 }
 
 #[test]
 fn an_integer_id_becomes_its_digits() {
     assert_eq!(
-        texts(Arc::new(Int64Array::from(vec![12, -3]))),
+        texts(Int64Array::from(vec![12, -3])),
         [Some("12".to_owned()), Some("-3".to_owned())]
     );
 }
 
-fn bytes(array: ArrayRef) -> Vec<Option<Vec<u8>>> {
+fn bytes(array: impl Array + 'static) -> Vec<Option<Vec<u8>>> {
+    let array: ArrayRef = Arc::new(array);
     let image = image_column(&array).unwrap();
     let column = image.column(0).as_binary::<i32>().clone();
     (0..image.len())
@@ -57,12 +53,9 @@ fn binary() -> Vec<Option<&'static [u8]>> {
 
 #[test]
 fn pictures_come_out_of_every_binary_form() {
-    assert_eq!(bytes(Arc::new(BinaryArray::from(binary()))), expected());
-    assert_eq!(
-        bytes(Arc::new(LargeBinaryArray::from(binary()))),
-        expected()
-    );
-    assert_eq!(bytes(Arc::new(BinaryViewArray::from(binary()))), expected());
+    assert_eq!(bytes(BinaryArray::from(binary())), expected());
+    assert_eq!(bytes(LargeBinaryArray::from(binary())), expected());
+    assert_eq!(bytes(BinaryViewArray::from(binary())), expected());
 }
 
 fn structs() -> StructArray {

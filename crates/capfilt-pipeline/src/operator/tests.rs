@@ -165,8 +165,9 @@ impl RowWork for Endless {
         let held = Arc::clone(&self.0);
         Ok(Some(
             async move {
-                let _held = held;
-                std::future::pending().await
+                std::future::pending::<()>().await;
+                drop(held);
+                Ok(())
             }
             .boxed(),
         ))

@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::operator::{Operator, RowWork, for_each_row};
 use crate::row::{column, project, replace, text_at, texts, without_pixels};
-use crate::shelf::Shelf;
+use crate::shelf::{Shelf, answered, tensor};
 use crate::stages::decode::pixels;
 
 /// How pictures are captioned.
@@ -127,8 +127,8 @@ impl RowWork for Captioning {
         Ok(Some(
             async move {
                 let captioner = shelf.captioner(&caption.stage, &caption.options).await?;
-                let tensor = shelf.tensor(captioner.preprocess(), pixels).await?;
-                let written = shelf.answered(captioner.caption(tensor, seed).await)?;
+                let tensor = tensor(captioner.preprocess(), pixels).await?;
+                let written = answered(captioner.caption(tensor, seed).await)?;
                 Ok(Candidate {
                     text: written.text,
                     source: Source::Synthetic,

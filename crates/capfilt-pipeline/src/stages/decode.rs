@@ -80,7 +80,7 @@ impl FromStr for Pixels {
 
 impl fmt::Display for Pixels {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.0 % 1_000_000 == 0 {
+        if self.0.is_multiple_of(1_000_000) {
             write!(f, "{} MP", self.0 / 1_000_000)
         } else {
             write!(f, "{}", self.0)

@@ -20,7 +20,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::operator::{Operator, RowWork, for_each_row};
 use crate::row::{column, project, replace, without_pixels};
-use crate::shelf::Shelf;
+use crate::shelf::{Shelf, answered, tensor};
 use crate::stages::caption::batch;
 use crate::stages::decode::pixels;
 
@@ -126,8 +126,8 @@ impl RowWork for Scoring {
         Ok(Some(
             async move {
                 let matcher = shelf.matcher(&score.stage, &score.options).await?;
-                let tensor = shelf.tensor(matcher.preprocess(), pixels).await?;
-                shelf.answered(matcher.score(tensor, texts).await)
+                let tensor = tensor(matcher.preprocess(), pixels).await?;
+                answered(matcher.score(tensor, texts).await)
             }
             .boxed(),
         ))

@@ -17,7 +17,6 @@ fn half_way() -> Progress {
         ]
         .map(|(reason, count)| (reason.to_owned(), count))
         .into(),
-        ..Progress::default()
     }
 }
 
@@ -32,7 +31,7 @@ fn rows_of_an_earlier_run_do_not_count_as_speed() {
         pace,
         Pace {
             rows_per_second: 100.0,
-            left: Some(Duration::from_secs(60))
+            left: Some(Duration::from_mins(1))
         }
     );
     assert_eq!(

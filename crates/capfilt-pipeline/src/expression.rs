@@ -124,6 +124,11 @@ fn reason(error: &DataFusionError) -> String {
         .next()
         .unwrap_or(line)
         .trim_end_matches('.');
+    // The parser's message comes in the form that Rust prints for debugging.
+    let line = line
+        .strip_prefix("ParserError(\"")
+        .and_then(|line| line.strip_suffix("\")"))
+        .unwrap_or(line);
     let line = line.replace("No field named", "there is no column");
     let mut letters = line.chars();
     letters.next().map_or_else(String::new, |first| {

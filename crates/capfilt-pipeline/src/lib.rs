@@ -50,7 +50,7 @@ pub use progress::Progress;
 pub use record::{
     Counts, Digests, FailureRecord, InputRecord, RunFile, RunState, Timings, Versions,
 };
-pub use run::{RunContext, RunReport, run};
+pub use run::{RunContext, RunReport, previous_run, run};
 
 #[cfg(test)]
 mod test_runs;

@@ -71,7 +71,7 @@ pub async fn run(pipeline: &Pipeline, context: RunContext) -> Result<RunReport, 
     let plan = in_background(move || check(&planned)).await??;
     let output = pipeline.output.clone();
     let lock = OutputLock::take(&output)?;
-    let previous = belongs(&output, pipeline)?;
+    let previous = previous_run(pipeline)?;
     remove_leftovers(&output)?;
     let mut run = Run::begin(Arc::new(plan), &context, previous.as_ref())?;
     if let Some(previous) = previous.filter(|previous| run.is_finished_as(previous)) {
@@ -119,7 +119,8 @@ async fn in_background<T: Send + 'static>(
 }
 
 /// The record of the run before, if there was one. Refuses an output folder of another pipeline.
-fn belongs(output: &Path, pipeline: &Pipeline) -> Result<Option<RunFile>, RunError> {
+pub fn previous_run(pipeline: &Pipeline) -> Result<Option<RunFile>, RunError> {
+    let output = pipeline.output.as_path();
     let Some(record) = RunFile::read(output)? else {
         return Ok(None);
     };

@@ -221,7 +221,9 @@ fn a_package_is_shown_with_its_digests_verified() {
 fn a_checkpoint_becomes_a_package() {
     let checkpoint = root().join("../shared/models/mini-blip/filter");
     if !checkpoint.exists() {
-        eprintln!("skipped: no checkpoint at `../shared/models/mini-blip/filter`");
+        crate::program::skipped(format_args!(
+            "no checkpoint at `../shared/models/mini-blip/filter`"
+        ));
         return;
     }
     let folder = TempDir::new().unwrap();

@@ -1,6 +1,8 @@
 //! Runs the real binary and gives back what it said.
 
 use std::ffi::OsStr;
+use std::fmt::Arguments;
+use std::io::{Write as _, stderr};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::sync::OnceLock;
@@ -86,7 +88,9 @@ pub(crate) fn models_can_run() -> bool {
     static CAN: OnceLock<bool> = OnceLock::new();
     let can = *CAN.get_or_init(|| capfilt(["runtime", "show"]).code == Some(0));
     if !can {
-        eprintln!("skipped: no ONNX Runtime; `capfilt runtime install` gets it");
+        skipped(format_args!(
+            "no ONNX Runtime; `capfilt runtime install` gets it"
+        ));
     }
     can
 }
@@ -94,4 +98,11 @@ pub(crate) fn models_can_run() -> bool {
 /// Replaces a folder by `[DIR]`, so that a message can be compared.
 pub(crate) fn without_folder(text: &str, folder: &Path) -> String {
     text.replace(&folder.display().to_string(), "[DIR]")
+}
+
+/// Says why a test does nothing. Written past the test harness, which hides what `eprintln!` prints
+/// in tests that pass.
+pub(crate) fn skipped(reason: Arguments<'_>) {
+    let line = format!("skipped: {reason}\n");
+    stderr().write_all(line.as_bytes()).unwrap();
 }

@@ -15,9 +15,9 @@ fn python() -> Option<String> {
     if found.is_ok_and(|output| output.status.success()) {
         return Some(python);
     }
-    eprintln!(
-        "skipped: `{python}` has no pyarrow, datasets and duckdb; CAPFILT_PYTHON names one that has"
-    );
+    crate::program::skipped(format_args!(
+        "`{python}` has no pyarrow, datasets and duckdb; CAPFILT_PYTHON names one that has"
+    ));
     None
 }
 

@@ -202,12 +202,15 @@ fn a_full_disk_is_told_and_what_is_finished_stays() {
     let ran: Ran = match output {
         Ok(output) if !matches!(output.status.code(), Some(77) | None) => output.into(),
         other => {
-            eprintln!("skipped: no small disk can be made here: {other:?}");
+            crate::program::skipped(format_args!("no small disk can be made here: {other:?}"));
             return;
         }
     };
     if ran.stderr.contains("unshare failed") || ran.stderr.contains("unshare:") {
-        eprintln!("skipped: no private mount namespace here: {}", ran.stderr);
+        crate::program::skipped(format_args!(
+            "no private mount namespace here: {}",
+            ran.stderr
+        ));
         return;
     }
     assert!(matches!(ran.code, Some(1 | 4)), "{}", ran.told());

@@ -34,3 +34,5 @@ pub use text::clean_caption;
 
 #[cfg(test)]
 mod parity;
+#[cfg(test)]
+mod test_skips;

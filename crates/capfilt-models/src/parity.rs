@@ -113,7 +113,7 @@ fn loaded() -> Option<&'static runtime::Loaded> {
     match runtime::find(None) {
         Ok(library) => Some(runtime::load(&library, None).unwrap()),
         Err(error) => {
-            eprintln!("skipped: {error}");
+            crate::test_skips::skipped(format_args!("{error}"));
             None
         }
     }
@@ -289,7 +289,10 @@ fn trained_graphs_give_the_features_and_logits_of_transformers() {
     check_logits(&committed("captioner"), "mini fp16", &numbers, &expected);
     let checkpoints = root.join("../shared/models/mini-blip");
     if !checkpoints.is_dir() {
-        eprintln!("skipped: no checkpoints at `{}`", checkpoints.display());
+        crate::test_skips::skipped(format_args!(
+            "no checkpoints at `{}`",
+            checkpoints.display()
+        ));
         return;
     }
     let numbers = arrays(&golden("blip/mini/fp32.safetensors"));

@@ -30,9 +30,9 @@ struct Answers {
 #[test]
 fn a_full_size_model_agrees_with_transformers() {
     let Some(folder) = std::env::var_os("CAPFILT_FULL_SIZE").map(PathBuf::from) else {
-        eprintln!(
-            "skipped: slow; make a folder with `python tests/golden/full_size.py FOLDER` and name it in `CAPFILT_FULL_SIZE`"
-        );
+        crate::program::skipped(format_args!(
+            "slow; make a folder with `python tests/golden/full_size.py FOLDER` and name it in `CAPFILT_FULL_SIZE`"
+        ));
         return;
     };
     if !runtime_is_here() {

@@ -146,7 +146,7 @@ pub(crate) fn runtime_is_here() -> bool {
     match runtime::find(None) {
         Ok(_) => true,
         Err(error) => {
-            eprintln!("skipped: {error}");
+            crate::program::skipped(format_args!("{error}"));
             false
         }
     }
@@ -158,7 +158,9 @@ pub(crate) fn trained() -> Option<PathBuf> {
     if folder.is_dir() {
         return Some(folder);
     }
-    eprintln!("skipped: no trained checkpoints at `../shared/models/mini-blip`");
+    crate::program::skipped(format_args!(
+        "no trained checkpoints at `../shared/models/mini-blip`"
+    ));
     None
 }
 

@@ -46,7 +46,12 @@ fn every_kernel() -> Vec<Kernels> {
     if let Kernels::Avx2 = Kernels::best() {
         kernels.push(Kernels::Avx2);
     } else {
-        eprintln!("skipped: this machine has no AVX2");
+        // `eprintln!` would be hidden in a test that passes.
+        std::io::Write::write_all(
+            &mut std::io::stderr(),
+            b"skipped: this machine has no AVX2\n",
+        )
+        .unwrap();
     }
     kernels
 }

@@ -10,7 +10,7 @@ use crate::{Device, Stop, runtime};
 
 fn package(task: &str) -> Option<(TempDir, Package)> {
     if let Err(error) = runtime::find(None) {
-        eprintln!("skipped: {error}");
+        crate::test_skips::skipped(format_args!("{error}"));
         return None;
     }
     let folder = TempDir::new().unwrap();
@@ -106,7 +106,7 @@ fn a_device_that_the_library_lacks_is_an_error_and_auto_says_cpu() {
     };
     let loaded = runtime::load(&runtime::find(None).unwrap(), None).unwrap();
     if loaded.providers.iter().any(|provider| provider == "CUDA") {
-        eprintln!("skipped: this library has CUDA");
+        crate::test_skips::skipped(format_args!("this library has CUDA"));
         return;
     }
     let with = |device| SessionOptions {

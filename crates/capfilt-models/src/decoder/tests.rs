@@ -13,7 +13,7 @@ use crate::{Device, runtime};
 /// A random captioner; `None`, said aloud, where there is no runtime.
 fn engine(decoding: Decoding) -> Option<(TempDir, CaptionEngine)> {
     if let Err(error) = runtime::find(None) {
-        eprintln!("skipped: {error}");
+        crate::test_skips::skipped(format_args!("{error}"));
         return None;
     }
     let folder = TempDir::new().unwrap();

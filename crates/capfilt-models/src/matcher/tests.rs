@@ -9,7 +9,7 @@ use crate::{Device, runtime};
 
 fn package() -> Option<(TempDir, Package)> {
     if let Err(error) = runtime::find(None) {
-        eprintln!("skipped: {error}");
+        crate::test_skips::skipped(format_args!("{error}"));
         return None;
     }
     let folder = TempDir::new().unwrap();

@@ -25,7 +25,10 @@ fn checkpoints() -> Vec<(PathBuf, PathBuf)> {
     if trained.is_dir() {
         found.push((trained, golden("blip/mini/fp32.safetensors")));
     } else {
-        eprintln!("skipped: no trained checkpoints at `{}`", trained.display());
+        crate::test_skips::skipped(format_args!(
+            "no trained checkpoints at `{}`",
+            trained.display()
+        ));
     }
     found
 }

@@ -140,7 +140,7 @@ fn a_library_of_something_else_is_refused() {
         .map(PathBuf::from)
         .find(|path| path.is_file())
     else {
-        std::io::Write::write_all(&mut std::io::stderr(), b"skipped: no libm found\n").unwrap();
+        crate::test_skips::skipped(format_args!("no libm found"));
         return;
     };
     let library = RuntimeLibrary {
@@ -173,7 +173,7 @@ fn a_library_that_is_too_old_is_refused_with_its_version() {
         .arg(&source)
         .status();
     if !compiled.is_ok_and(|status| status.success()) {
-        std::io::Write::write_all(&mut std::io::stderr(), b"skipped: no C compiler\n").unwrap();
+        crate::test_skips::skipped(format_args!("no C compiler"));
         return;
     }
     let library = RuntimeLibrary {

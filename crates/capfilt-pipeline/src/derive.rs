@@ -63,25 +63,16 @@ pub(crate) fn derive(
     stopped: &dyn Fn() -> bool,
 ) -> Result<Option<DecidedCounts>, RunError> {
     let schema = derived_schema(&scored.schema);
-    let mut dataset = PieceWriter::create(&files.dataset, Arc::clone(&schema))?;
+    let mut dataset = PieceWriter::create(&files.dataset, schema)?;
     let mut rejected = PieceWriter::create(&files.rejected, columns::rejected())?;
-    let mut counts = DecidedCounts::default();
-    let failed = |source| RunError::Plan {
-        piece: files.scored.display().to_string(),
-        source,
+    let written = each_decided(files, scored, rule, stopped, |kept, removed| {
+        dataset.write(&kept)?;
+        rejected.write(&removed)?;
+        Ok(())
+    })?;
+    let Some(counts) = written else {
+        return Ok(None);
     };
-    for batch in scored.batches(None, ROWS)? {
-        if stopped() {
-            return Ok(None);
-        }
-        let batch = batch.map_err(|source| capfilt_data::FooterError::Rows {
-            path: files.scored.clone(),
-            source,
-        })?;
-        let decided = Decided::new(batch, rule).map_err(failed)?;
-        dataset.write(&decided.dataset(&schema, &mut counts).map_err(failed)?)?;
-        rejected.write(&decided.rejected(&mut counts).map_err(failed)?)?;
-    }
     let content = scored.value(CONTENT).unwrap_or_default().to_owned();
     let mut pairs: Vec<(String, String)> = scored
         .metadata
@@ -91,15 +82,14 @@ pub(crate) fn derive(
         .flatten()
         .filter(|pair| {
             pair.key.starts_with("capfilt.")
-                && ![CONTENT, COUNTS, IMAGES].contains(&pair.key.as_str())
+                && ![CONTENT, COUNTS, IMAGES, DECISION, SCORED].contains(&pair.key.as_str())
         })
         .filter_map(|pair| Some((pair.key.clone(), pair.value.clone()?)))
         .collect();
-    pairs.retain(|(key, _)| key != DECISION && key != SCORED);
     pairs.push((SCORED.to_owned(), content));
     pairs.push((DECISION.to_owned(), rule.digest()));
     let json = serde_json::to_string(&counts)
-        .map_err(|error| failed(DataFusionError::External(Box::new(error))))?;
+        .map_err(|error| failed(files, DataFusionError::External(Box::new(error))))?;
     pairs.push((COUNTS.to_owned(), json));
     dataset.publish(pairs.clone())?;
     rejected.publish(pairs)?;
@@ -113,12 +103,20 @@ pub(crate) fn count_only(
     rule: &Rule,
     stopped: &dyn Fn() -> bool,
 ) -> Result<Option<DecidedCounts>, RunError> {
+    each_decided(files, scored, rule, stopped, |_kept, _removed| Ok(()))
+}
+
+/// Decides the rows of `scored` and hands each batch on, as rows of the dataset and as rejected
+/// ones. Counts what was decided; nothing where it was stopped.
+fn each_decided(
+    files: &PieceFiles,
+    scored: &Footer,
+    rule: &Rule,
+    stopped: &dyn Fn() -> bool,
+    mut take: impl FnMut(RecordBatch, RecordBatch) -> Result<(), RunError>,
+) -> Result<Option<DecidedCounts>, RunError> {
     let schema = derived_schema(&scored.schema);
     let mut counts = DecidedCounts::default();
-    let failed = |source| RunError::Plan {
-        piece: files.scored.display().to_string(),
-        source,
-    };
     for batch in scored.batches(None, ROWS)? {
         if stopped() {
             return Ok(None);
@@ -127,11 +125,20 @@ pub(crate) fn count_only(
             path: files.scored.clone(),
             source,
         })?;
+        let failed = |source| failed(files, source);
         let decided = Decided::new(batch, rule).map_err(failed)?;
-        decided.dataset(&schema, &mut counts).map_err(failed)?;
-        decided.rejected(&mut counts).map_err(failed)?;
+        let kept = decided.dataset(&schema, &mut counts).map_err(failed)?;
+        let removed = decided.rejected(&mut counts).map_err(failed)?;
+        take(kept, removed)?;
     }
     Ok(Some(counts))
+}
+
+fn failed(files: &PieceFiles, source: DataFusionError) -> RunError {
+    RunError::Plan {
+        piece: files.scored.display().to_string(),
+        source,
+    }
 }
 
 /// Columns of the `dataset` file that follows from a `scored` file with the columns `scored`.

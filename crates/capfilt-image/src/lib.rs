@@ -10,7 +10,8 @@
 //!
 //! [`resize`] computes Pillow's bicubic resize in the same integer arithmetic,
 //! so the values are equal, not close. [`Preprocess`] is what a model package
-//! states about its input and makes the tensor from a picture.
+//! states about its input and makes the tensor from a picture. [`encode_jpeg`]
+//! writes a picture that is to be stored smaller than it came.
 //!
 //! The crate knows nothing of where bytes come from or of models. Colour
 //! profiles and gamma are ignored, as Pillow's `convert("RGB")` ignores them.
@@ -23,6 +24,7 @@
 //! ```
 
 mod decode;
+mod encode;
 mod error;
 mod format;
 mod options;
@@ -30,7 +32,8 @@ mod picture;
 mod preprocess;
 mod resize;
 
-pub use crate::decode::{Probe, decode, probe};
+pub use crate::decode::{Probe, check, decode, decode_scaled, probe};
+pub use crate::encode::{EncodeError, Quality, QualityError, encode_jpeg};
 pub use crate::error::DecodeError;
 pub use crate::format::{Format, sniff};
 pub use crate::options::{Alpha, DecodeOptions, Orientation};

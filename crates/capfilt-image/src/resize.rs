@@ -119,25 +119,33 @@ fn horizontal(
     kernels: Kernels,
 ) -> Vec<u8> {
     let mut target = vec![0; source.len() / in_stride * out_stride];
-    let mut in_band = vec![0; in_stride / 3 * STRIP];
-    let mut out_band = vec![0; out_stride / 3 * STRIP];
+    let in_width = in_stride / 3;
+    let mut in_band = vec![[[0; 3]; BAND]; in_width];
+    let mut out_band = vec![[[0; 3]; BAND]; out_stride / 3];
     for (in_rows, out_rows) in source
         .chunks(BAND * in_stride)
         .zip(target.chunks_mut(BAND * out_stride))
     {
-        let (in_columns, _) = in_band.as_chunks_mut::<STRIP>();
-        for (index, row) in in_rows.chunks_exact(in_stride).enumerate() {
-            let (pixels, _) = row.as_chunks::<3>();
-            for (column, &pixel) in in_columns.iter_mut().zip(pixels) {
-                column.as_chunks_mut::<3>().0[index] = pixel;
+        // Rows that the last band lacks are filled with any other.
+        let rows: [_; BAND] = std::array::from_fn(|index| {
+            let row = in_rows.chunks_exact(in_stride).nth(index);
+            &row.unwrap_or(in_rows).as_chunks::<3>().0[..in_width]
+        });
+        for (index, column) in in_band.iter_mut().enumerate().take(in_width) {
+            for (pixel, row) in column.iter_mut().zip(&rows) {
+                *pixel = row[index];
             }
         }
-        kernels.weigh(&in_band, 0, columns, &mut out_band);
-        let (out_columns, _) = out_band.as_chunks::<STRIP>();
+        kernels.weigh(
+            in_band.as_flattened().as_flattened(),
+            0,
+            columns,
+            out_band.as_flattened_mut().as_flattened_mut(),
+        );
         for (index, row) in out_rows.chunks_exact_mut(out_stride).enumerate() {
             let (pixels, _) = row.as_chunks_mut::<3>();
-            for (column, pixel) in out_columns.iter().zip(pixels) {
-                *pixel = column.as_chunks::<3>().0[index];
+            for (column, pixel) in out_band.iter().zip(pixels) {
+                *pixel = column[index];
             }
         }
     }

@@ -13,6 +13,10 @@
 //! (ITU-T T.81, C.2), so a decoder that needs more than the data runs into an
 //! error there, while a complete picture never reads it.
 
+#[cfg(feature = "turbo")]
+mod turbo;
+
+use jpeg_decoder::ColorTransform;
 use zune_jpeg::JpegDecoder;
 use zune_jpeg::errors::DecodeErrors;
 use zune_jpeg::zune_core::bytestream::ZCursor;
@@ -23,6 +27,7 @@ use super::raster::{Channels, Raster};
 use super::{Header, Turn, exif_turn};
 use crate::error::DecodeError;
 use crate::format::Format;
+use crate::picture::Picture;
 
 /// Scans of a progressive picture; real ones have about ten. More only make
 /// decoding slow.
@@ -50,10 +55,21 @@ pub(super) fn header(bytes: &[u8]) -> Result<Header, DecodeError> {
     })
 }
 
+/// Follows the markers to the end of the picture.
+pub(super) fn check(bytes: &[u8]) -> Result<(), DecodeError> {
+    let segments = Segments::read(bytes)?;
+    segments.colours()?;
+    segments.data().map(drop)
+}
+
 pub(super) fn raster(bytes: &[u8]) -> Result<Raster, DecodeError> {
     let segments = Segments::read(bytes)?;
     let colours = segments.colours()?;
-    let tidy = segments.tidy(colours)?;
+    #[cfg(feature = "turbo")]
+    if let Some(raster) = turbo::raster(&segments, colours) {
+        return Ok(raster);
+    }
+    let tidy = segments.tidy(colours, &GUARD)?;
     let options = DecoderOptions::default()
         .set_strict_mode(true)
         .set_max_width(usize::from(u16::MAX))
@@ -74,6 +90,42 @@ pub(super) fn raster(bytes: &[u8]) -> Result<Raster, DecodeError> {
         Channels::Rgb
     };
     Ok(Raster { channels, samples })
+}
+
+/// The picture at the smallest of 1/8, 1/4 and 1/2 that has about `width` x
+/// `height` pixels or more. `None` where there is none, for damaged pictures,
+/// and for kinds that are rare or, like progressive ones, need bounds that this
+/// decoder does not have.
+pub(super) fn scaled(bytes: &[u8], width: u32, height: u32) -> Option<Picture> {
+    let segments = Segments::read(bytes).ok()?;
+    let colours = segments.colours().ok()?;
+    let transform = match colours {
+        Colours::Grey => ColorTransform::Grayscale,
+        Colours::Ycc => ColorTransform::YCbCr,
+        Colours::Rgb | Colours::RgbTakenForYcc | Colours::Cmyk | Colours::Ycck => return None,
+    };
+    if !segments.is_one_scan() {
+        return None;
+    }
+    let tidy = segments.tidy(colours, &GUARD).ok()?;
+    let mut decoder = jpeg_decoder::Decoder::new(tidy.as_slice());
+    decoder.set_color_transform(transform);
+    let (width, height) = decoder
+        .scale(width.try_into().ok()?, height.try_into().ok()?)
+        .ok()?;
+    if width == segments.frame.width {
+        return None;
+    }
+    #[cfg(not(feature = "turbo"))]
+    let samples = decoder.decode().ok()?;
+    #[cfg(feature = "turbo")]
+    let samples =
+        turbo::scaled(&segments, colours, width, height).or_else(|| decoder.decode().ok())?;
+    let pixels = match colours {
+        Colours::Grey => samples.iter().flat_map(|&grey| [grey; 3]).collect(),
+        _ => samples,
+    };
+    Picture::try_new(width.into(), height.into(), pixels).ok()
 }
 
 /// What the samples of a picture mean.
@@ -217,22 +269,27 @@ impl<'a> Segments<'a> {
         }
     }
 
-    /// The tidy copy of the module's description.
-    fn tidy(&self, colours: Colours) -> Result<Vec<u8>, DecodeError> {
-        let end = end_of_image(self.rest).ok_or(DecodeError::Truncated)?;
+    /// Whether the first scan has everything in it.
+    fn is_one_scan(&self) -> bool {
+        self.frame.process != 0xc2 && self.scan_components == self.frame.components.len()
+    }
+
+    /// The scan data, as far as it belongs to the picture.
+    fn data(&self) -> Result<&'a [u8], DecodeError> {
+        let scan = end_of_scan(self.rest);
+        let image = scan + end_of_image(&self.rest[scan..]).ok_or(DecodeError::Truncated)?;
         // A lone scan with everything in it cannot be followed by another, so
         // there the first marker ends the data.
-        let is_one_scan =
-            self.frame.process != 0xc2 && self.scan_components == self.frame.components.len();
-        let data = &self.rest[..if is_one_scan {
-            end_of_scan(self.rest)
-        } else {
-            end
-        }];
+        let data = &self.rest[..if self.is_one_scan() { scan } else { image }];
         if u64::try_from(data.len()).unwrap_or(u64::MAX) * 8 < self.frame.least_bits() {
             return Err(corrupt("too few bytes for the declared size"));
         }
+        Ok(data)
+    }
 
+    /// The tidy copy of the module's description, with a guard.
+    fn tidy(&self, colours: Colours, guard: &[u8]) -> Result<Vec<u8>, DecodeError> {
+        let data = self.data()?;
         let headers: usize = self.needed.iter().map(|segment| segment.len()).sum();
         let mut tidy = Vec::with_capacity(headers + data.len() + 128);
         tidy.extend_from_slice(&[0xff, 0xd8]);
@@ -243,7 +300,7 @@ impl<'a> Segments<'a> {
             tidy.extend_from_slice(segment);
         }
         tidy.extend_from_slice(data);
-        tidy.extend_from_slice(&GUARD);
+        tidy.extend_from_slice(guard);
         tidy.extend_from_slice(&[0xff, 0xd9]);
         Ok(tidy)
     }
@@ -295,7 +352,7 @@ impl<'a> Frame<'a> {
 fn next_marker(bytes: &[u8], at: usize) -> Option<(u8, usize)> {
     let mut at = at;
     loop {
-        at += bytes.get(at..)?.iter().position(|&byte| byte == 0xff)?;
+        at += first_ff(bytes.get(at..)?)?;
         at += bytes[at..].iter().position(|&byte| byte != 0xff)?;
         let marker = bytes[at];
         at += 1;
@@ -303,6 +360,18 @@ fn next_marker(bytes: &[u8], at: usize) -> Option<(u8, usize)> {
             return Some((marker, at));
         }
     }
+}
+
+/// Where the first 0xff is.
+fn first_ff(bytes: &[u8]) -> Option<usize> {
+    // Few blocks have one, and `contains` looks at many bytes at once.
+    const BLOCK: usize = 64;
+    let blocks = bytes
+        .chunks(BLOCK)
+        .take_while(|block| !block.contains(&0xff));
+    let start = blocks.count() * BLOCK;
+    let at = bytes.get(start..)?.iter().position(|&byte| byte == 0xff)?;
+    Some(start + at)
 }
 
 /// Length of scan data up to the first marker other than a restart.

@@ -102,6 +102,23 @@ fn every_kind_of_picture_is_what_pillow_sees() {
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
+#[cfg(feature = "turbo")]
+#[test]
+fn with_the_library_of_pillow_the_pixels_are_its_own() {
+    let values = fs_err::read(golden_folder().join("image.rgb")).unwrap();
+    let names = "grey restart rgb-444 rgb-422 rgb-420 rgb-420-odd orientation-6 one-pixel";
+    let is_taken = |case: &Case| {
+        names
+            .split(' ')
+            .any(|name| case.file == format!("{name}.jpg"))
+    };
+    for case in golden().cases.into_iter().filter(is_taken) {
+        let picture = decode(&file(&case.file), &AS_BLIP).unwrap();
+        let difference = largest_difference(&picture, &case.blip, &values, &case.file);
+        assert_eq!(difference, 0, "{}", case.file);
+    }
+}
+
 #[test]
 fn every_prefix_of_a_picture_is_truncated_or_the_whole_picture() {
     let mut wrong = Vec::new();
@@ -285,21 +302,115 @@ fn a_jpeg_that_was_cut_and_closed_again_is_corrupt() {
         "restart.jpg",
         "cmyk.jpg",
     ] {
-        let whole = file(name);
-        let scan = position(&whole, b"\xff\xda");
-        for share in 1..10 {
+        for closed in cut_and_closed(&file(name)) {
+            let result = decode_default(&closed);
+            assert!(
+                matches!(result, Err(DecodeError::Corrupt { .. })),
+                "{name} {}: {result:?}",
+                closed.len()
+            );
+        }
+    }
+}
+
+/// A JPEG that was cut at several places of its scan and given an end again.
+fn cut_and_closed(whole: &[u8]) -> Vec<Vec<u8>> {
+    let scan = position(whole, b"\xff\xda");
+    (1..10)
+        .map(|share| {
             let cut = scan + 14 + (whole.len() - 30 - scan) * share / 10;
             let mut closed = whole[..cut].to_vec();
             while closed.last() == Some(&0xff) {
                 closed.pop();
             }
             closed.extend_from_slice(b"\xff\xd9");
-            let result = decode_default(&closed);
+            closed
+        })
+        .collect()
+}
+
+const HALF: (u32, u32) = (20, 12);
+
+fn decode_half(bytes: &[u8]) -> Result<Picture, DecodeError> {
+    decode_scaled(bytes, &DecodeOptions::default(), HALF.0, HALF.1)
+}
+
+#[test]
+fn a_scaled_jpeg_is_the_picture_resized() {
+    for name in [
+        "rgb-444.jpg",
+        "rgb-422.jpg",
+        "rgb-420.jpg",
+        "grey.jpg",
+        "restart.jpg",
+        "orientation-3.jpg",
+        "junk-between-segments.jpg",
+    ] {
+        let whole = decode_default(&file(name)).unwrap();
+        let (width, height) = (whole.width() / 2, whole.height() / 2);
+        let half = decode_scaled(&file(name), &DecodeOptions::default(), width, height).unwrap();
+        assert_eq!((half.width(), half.height()), (width, height), "{name}");
+        let resized = crate::resize::resize(&whole, width, height);
+        let pairs = half.pixels().iter().zip(resized.pixels());
+        let sum: u32 = pairs.map(|(a, b)| u32::from(a.abs_diff(*b))).sum();
+        // Edges weigh much in pictures this small.
+        assert!(sum < 9 * 3 * width * height, "{name}: {sum}");
+    }
+    // The size is that of the picture turned upright.
+    let bytes = file("orientation-6.jpg");
+    let half = decode_scaled(&bytes, &DecodeOptions::default(), 4, 8).unwrap();
+    assert_eq!((half.width(), half.height()), (4, 8));
+    let smallest = decode_scaled(&file("rgb-420.jpg"), &DecodeOptions::default(), 1, 1).unwrap();
+    assert_eq!((smallest.width(), smallest.height()), (5, 3));
+}
+
+#[test]
+fn what_cannot_be_scaled_is_decoded_whole() {
+    for name in [
+        "progressive.jpg",
+        "scan-by-scan.jpg",
+        "adobe-rgb.jpg",
+        "cmyk.jpg",
+        "ycck.jpg",
+        "rgb.png",
+        "lossy.webp",
+    ] {
+        assert_eq!(
+            decode_half(&file(name)),
+            decode_default(&file(name)),
+            "{name}"
+        );
+    }
+    let bytes = file("rgb-444.jpg");
+    let whole = decode_scaled(&bytes, &DecodeOptions::default(), 40, 24);
+    assert_eq!(whole, decode_default(&bytes));
+}
+
+#[test]
+fn scaled_decoding_refuses_what_full_decoding_refuses() {
+    for name in ["rgb-444.jpg", "rgb-420.jpg", "grey.jpg", "restart.jpg"] {
+        let bytes = file(name);
+        let whole = decode_half(&bytes);
+        for end in 3..bytes.len() {
+            match decode_half(&bytes[..end]) {
+                Err(DecodeError::Truncated) => {}
+                result => assert_eq!(result, whole, "{name} cut at {end}"),
+            }
+        }
+        for closed in cut_and_closed(&bytes) {
+            let result = decode_half(&closed);
             assert!(
                 matches!(result, Err(DecodeError::Corrupt { .. })),
-                "{name} {cut}: {result:?}"
+                "{name} {}: {result:?}",
+                closed.len()
             );
         }
+    }
+    for bomb in bombs(50_000) {
+        assert!(matches!(
+            decode_half(&bomb),
+            Err(DecodeError::TooManyPixels { .. })
+        ));
     }
 }
 
@@ -394,6 +505,9 @@ proptest! {
             let probed = probe(&bytes, &options).unwrap();
             prop_assert_eq!([probed.width, probed.height], [picture.width(), picture.height()]);
         }
+        if let Ok(picture) = decode_scaled(&bytes, &options, 4, 4) {
+            prop_assert!(picture.width() * picture.height() <= 1_000_000);
+        }
     }
 
     #[test]
@@ -409,5 +523,56 @@ proptest! {
         file.extend(bytes);
         let options = DecodeOptions { max_pixels: 1_000_000, ..DecodeOptions::default() };
         prop_assert_eq!(decode(&file, &options).is_ok(), decode(&file, &options).is_ok());
+    }
+}
+
+#[test]
+fn a_structure_that_is_whole_is_told_from_every_prefix() {
+    let options = DecodeOptions::default();
+    for name in [
+        "rgb-420.jpg",
+        "progressive.jpg",
+        "rgba.png",
+        "lossy.webp",
+        "plain.gif",
+    ] {
+        let whole = file(name);
+        let found = check(&whole, &options).unwrap();
+        assert_eq!(found, probe(&whole, &options).unwrap(), "{name}");
+        let picture = decode_default(&whole).unwrap();
+        for length in 0..whole.len() {
+            let prefix = &whole[..length];
+            match check(prefix, &options) {
+                // What is missing belongs to no pixel.
+                Ok(_) => assert_eq!(
+                    decode_default(prefix).as_ref(),
+                    Ok(&picture),
+                    "{name} {length}"
+                ),
+                Err(DecodeError::Truncated | DecodeError::Empty | DecodeError::NotAnImage) => {}
+                Err(DecodeError::Corrupt { .. }) => {
+                    assert!(decode_default(prefix).is_err(), "{name} {length}");
+                }
+                Err(error) => panic!("{name} {length}: {error}"),
+            }
+        }
+        let longer = [whole.as_slice(), b"and more"].concat();
+        assert!(check(&longer, &options).is_ok(), "{name}");
+    }
+    for case in golden().cases {
+        assert!(check(&file(&case.file), &options).is_ok(), "{}", case.file);
+    }
+}
+
+proptest! {
+    #[test]
+    fn any_bytes_after_a_signature_are_checked_without_a_panic(
+        start in prop::sample::select(vec![
+            &b"\xff\xd8\xff"[..], b"\x89PNG\r\n\x1a\n", b"GIF89a", b"RIFF\xff\xff\xff\xffWEBPVP8 ",
+        ]),
+        rest in prop::collection::vec(any::<u8>(), 0..400),
+    ) {
+        let bytes = [start, rest.as_slice()].concat();
+        let _any = check(&bytes, &DecodeOptions::default());
     }
 }

@@ -16,6 +16,9 @@ pub(crate) struct Server {
     _tasks: JoinSet<()>,
 }
 
+/// Files that the server has besides its usual paths: by path, the status and the body.
+pub(crate) type Files = HashMap<&'static str, (&'static str, Vec<u8>)>;
+
 /// What the clients did.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Seen {
@@ -32,8 +35,25 @@ pub(crate) struct Seen {
 
 const BODY: &[u8] = b"these bytes are the picture";
 
+/// A gzip head, and a block that stands for 64 KiB of zeros and may be repeated for ever.
+const GZIP_HEAD: &[u8] = b"\x1f\x8b\x08\0\0\0\0\0\0\xff";
+const GZIP_ZEROS: &[u8] = &[
+    0xec, 0xc1, 0x01, 0x01, 0x00, 0x00, 0x00, 0x80, 0x90, 0xfe, 0xaf, 0xee, 0x08, 0x0a, 0x00, 0x00,
+    0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00,
+    0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00,
+    0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00,
+    0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x6a, 0x00, 0x00,
+    0x00, 0xff, 0xff,
+];
+
 impl Server {
     pub(crate) async fn start() -> Self {
+        Self::with_files(Files::new()).await
+    }
+
+    /// A server with some files of its own, each with its status.
+    pub(crate) async fn with_files(files: Files) -> Self {
+        let files = Arc::new(files);
         let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
         let address = listener.local_addr().unwrap();
         let seen = Arc::<Mutex<Seen>>::default();
@@ -43,10 +63,10 @@ impl Server {
             let mut clients = JoinSet::new();
             while let Ok((stream, _)) = listener.accept().await {
                 shared.lock().unwrap().connections += 1;
-                let shared = Arc::clone(&shared);
+                let (shared, files) = (Arc::clone(&shared), Arc::clone(&files));
                 clients.spawn(async move {
                     // The client going away in the middle is what these paths are for.
-                    let _gone = serve(stream, shared).await;
+                    let _gone = serve(stream, shared, files).await;
                 });
             }
         });
@@ -61,6 +81,10 @@ impl Server {
         format!("http://{}{path}", self.address)
     }
 
+    pub(crate) fn port(&self) -> u16 {
+        self.address.port()
+    }
+
     pub(crate) fn seen(&self) -> Seen {
         self.seen.lock().unwrap().clone()
     }
@@ -71,7 +95,11 @@ impl Server {
     }
 }
 
-async fn serve(mut stream: TcpStream, seen: Arc<Mutex<Seen>>) -> std::io::Result<()> {
+async fn serve(
+    mut stream: TcpStream,
+    seen: Arc<Mutex<Seen>>,
+    files: Arc<Files>,
+) -> std::io::Result<()> {
     stream.set_nodelay(true)?;
     loop {
         let mut head = Vec::new();
@@ -91,7 +119,10 @@ async fn serve(mut stream: TcpStream, seen: Arc<Mutex<Seen>>) -> std::io::Result
             *count += 1;
             *count
         };
-        let result = answer(&mut stream, &path, count).await;
+        let result = match files.get(path.as_str()) {
+            Some((status, body)) => full(&mut stream, status, "", body).await,
+            None => answer(&mut stream, &path, count).await,
+        };
         seen.lock().unwrap().now -= 1;
         if !result? {
             return Ok(());
@@ -104,11 +135,27 @@ async fn answer(stream: &mut TcpStream, path: &str, count: usize) -> std::io::Re
     match path {
         "/a-while" => pause(100).await,
         "/flaky" if count == 1 => return full(stream, "503 Later", "", b"").await,
+        "/asks-a-second" if count == 1 => {
+            return full(stream, "429 Too Many", "Retry-After: 1\r\n", b"").await;
+        }
+        "/asks-an-hour" => return full(stream, "503 Later", "Retry-After: 3600\r\n", b"").await,
         "/reset-once" if count == 1 => return reset(stream),
         _ => {}
     }
     match path {
-        "/ok" | "/a-while" | "/flaky" | "/reset-once" => full(stream, "200 OK", "", BODY).await,
+        "/ok" | "/a-while" | "/flaky" | "/reset-once" | "/asks-a-second" => {
+            full(stream, "200 OK", "", BODY).await
+        }
+        "/once" => full(stream, "200 OK", "Connection: close\r\n", BODY)
+            .await
+            .map(|_| false),
+        "/page" => {
+            let head = "Content-Type: text/html; charset=utf-8\r\n";
+            full(stream, "200 OK", head, b"<html></html>").await
+        }
+        "/noai" => full(stream, "200 OK", "X-Robots-Tag: noai\r\n", BODY).await,
+        "/reserved" => full(stream, "200 OK", "TDM-Reservation: 1\r\n", BODY).await,
+        "/not-reserved" => full(stream, "200 OK", "TDM-Reservation: 0\r\n", BODY).await,
         "/empty" => full(stream, "200 OK", "", b"").await,
         "/html" => {
             full(
@@ -138,10 +185,16 @@ async fn answer(stream: &mut TcpStream, path: &str, count: usize) -> std::io::Re
         "/not-modified" => raw(stream, b"HTTP/1.1 304 Not Modified\r\n\r\n")
             .await
             .map(|()| true),
-        _ => match path.strip_prefix("/status/") {
-            Some(status) => full(stream, &format!("{status} As Asked"), "", b"a page").await,
-            None => misbehave(stream, path).await,
-        },
+        _ => {
+            if let Some(status) = path.strip_prefix("/status/") {
+                full(stream, &format!("{status} As Asked"), "", b"a page").await
+            } else if let Some(location) = path.strip_prefix("/to/") {
+                let head = format!("Location: {location}\r\n");
+                full(stream, "302 Found", &head, b"").await
+            } else {
+                misbehave(stream, path).await
+            }
+        }
     }
 }
 
@@ -171,6 +224,14 @@ async fn misbehave(stream: &mut TcpStream, path: &str) -> std::io::Result<bool> 
             let chunk = [&b"4000\r\n"[..], &[b'x'; 0x4000], b"\r\n"].concat();
             loop {
                 raw(stream, &chunk).await?;
+            }
+        }
+        "/gzip-bomb" => {
+            let head = b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nConnection: close\r\n\r\n";
+            raw(stream, head).await?;
+            raw(stream, GZIP_HEAD).await?;
+            loop {
+                raw(stream, GZIP_ZEROS).await?;
             }
         }
         "/endless-head" => {

@@ -49,8 +49,21 @@ reasons! {
     BadUrl = "bad-url", transient: false;
     /// The URL, or one it redirects to, has a scheme that is not allowed.
     SchemeNotAllowed = "scheme-not-allowed", transient: false;
-    /// A `file:` URL leads out of the folder that was named.
+    /// A `file:` URL leads out of the folder that was named, or an object store's URL out of the
+    /// buckets that were.
     OutsideFolder = "outside-folder", transient: false;
+    /// The host has no address that may be reached.
+    ForbiddenAddress = "forbidden-address", transient: false;
+    /// A list of opt-outs has the domain or the URL.
+    OptedOut = "opted-out", transient: false;
+    /// The origin's robots.txt disallows it.
+    RobotsTxt = "robots-txt", transient: false;
+    /// The origin's robots.txt could not be had, so that nothing is allowed for now.
+    RobotsUnreachable = "robots-unreachable", transient: true;
+    /// The answer's `X-Robots-Tag` refuses.
+    RobotsTag = "robots-tag", transient: false;
+    /// Rights to text and data mining are reserved (`TDMRep`).
+    TdmReserved = "tdm-reserved", transient: false;
     /// There is nothing at the URL (HTTP 404).
     NotFound = "not-found", transient: false;
     /// There is nothing at the URL any more (HTTP 410).
@@ -59,6 +72,8 @@ reasons! {
     Forbidden = "forbidden", transient: false;
     /// The host asked for fewer requests (HTTP 429).
     TooManyRequests = "too-many-requests", transient: true;
+    /// The host was not asked, since it failed many times in a row.
+    HostSuspended = "host-suspended", transient: true;
     /// The host failed (HTTP 408 or 5xx).
     ServerError = "server-error", transient: true;
     /// Any other HTTP status that brings no picture.
@@ -69,6 +84,8 @@ reasons! {
     TimedOut = "timed-out", transient: true;
     /// The picture has more bytes than the limit.
     TooLarge = "too-large", transient: false;
+    /// The answer declares a content type that is not accepted.
+    ContentType = "content-type", transient: false;
     /// The host name did not resolve.
     Dns = "dns", transient: true;
     /// No connection to the host.

@@ -6,10 +6,20 @@
 //! are outcomes and not errors: a row is never lost to them, and none can take longer than the
 //! timeout or more memory than the size limit.
 //!
-//! Three parts, apart on purpose: the policy says what may be asked and when to ask again, the
-//! slots say how much at once, and the transports (HTTP, files, `data:`) each do one thing once.
-//! Every redirect passes the policy like the first URL. Nothing is taken from the environment: no
-//! proxies, no cookies, no credentials.
+//! Its parts, apart on purpose:
+//!
+//! | part | says or does |
+//! | --- | --- |
+//! | policy, opt-outs, [`address`] | what may be asked, and which answers may be taken |
+//! | [`Lookup`] and its guard | names to addresses that may be reached |
+//! | hosts | how much at once, how fast, and which hosts are left alone |
+//! | origins, [`tags`], [`tdm`] | robots.txt and `tdmrep.json`, each asked for once per origin |
+//! | clock, memory, retry | what a row may take: time, bytes, attempts |
+//! | transports | one thing each, once: HTTP, files, object stores, `data:` |
+//!
+//! Every redirect passes the same rules as the first URL. Nothing is taken from the environment: no
+//! proxies, no cookies, no credentials (but those of object stores, where a pipeline names
+//! buckets).
 //!
 //! ```no_run
 //! # async fn example() -> Result<(), capfilt_fetch::FetchError> {
@@ -24,14 +34,26 @@
 //! # }
 //! ```
 
+pub mod address;
+mod clock;
 mod data_url;
 mod fetcher;
 mod file;
+mod hosts;
 mod http;
+mod memory;
+#[cfg(feature = "cloud")]
+mod object;
+mod opt_out;
 mod options;
+mod origins;
 mod outcome;
 mod policy;
-mod slots;
+mod resolve;
+pub mod retry;
+mod robots;
+pub mod tags;
+pub mod tdm;
 mod units;
 
 use std::io;
@@ -39,9 +61,10 @@ use std::path::PathBuf;
 
 pub use bytes::Bytes;
 
-pub use crate::fetcher::Fetcher;
+pub use crate::fetcher::{Fetcher, Room};
 pub use crate::options::{FetchOptions, Scheme};
 pub use crate::outcome::{Fetched, Outcome};
+pub use crate::resolve::Lookup;
 pub use crate::units::{ByteSize, Timeout, UnitError};
 
 /// A fetcher that cannot be made.
@@ -55,6 +78,49 @@ pub enum FetchError {
         /// Why.
         source: io::Error,
     },
+    /// What should name a bucket does not.
+    #[error("`{0}` names no bucket; write it like `s3://bucket/photos` (or `gs:`, `az:`)")]
+    Bucket(String),
+    /// The program was built without object stores.
+    #[error("this program was built without its feature `cloud`, which `buckets` need")]
+    NoCloud,
+    /// An object store that cannot be used.
+    #[error("cannot use `{bucket}`: {reason}")]
+    Store {
+        /// The bucket.
+        bucket: String,
+        /// Why.
+        reason: String,
+    },
+    /// A list of opt-outs that cannot be read.
+    #[error("cannot read the list of opt-outs `{}`", path.display())]
+    OptOutList {
+        /// As named in the options.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// An entry of a list of opt-outs that is none.
+    #[error("line {line} of `{}`: got `{got}`, expected {expected}", path.display())]
+    OptOutEntry {
+        /// The list.
+        path: PathBuf,
+        /// The line, from 1.
+        line: usize,
+        /// What stands there.
+        got: String,
+        /// What should.
+        expected: &'static str,
+    },
+    /// The proxy cannot be used.
+    #[error("`{0}` cannot be the `proxy`; write it like `http://proxy.example:3128`")]
+    Proxy(String),
+    /// The contact cannot be part of a header.
+    #[error("`{0}` cannot be the `contact`: it must be printable ASCII, without parentheses")]
+    Contact(String),
+    /// The resolver does not start.
+    #[error("cannot start looking up host names: {0}")]
+    Dns(String),
     /// The HTTP client does not start.
     #[error("cannot start the HTTP client")]
     Client(#[source] reqwest::Error),

@@ -18,16 +18,31 @@ pub enum Outcome {
     BadUrl,
     /// The URL, or one it redirects to, has a scheme that is not allowed.
     SchemeNotAllowed,
-    /// A `file:` URL leads out of the folder that was named.
+    /// A `file:` URL leads out of the folder that was named, or an object store's URL out of the
+    /// buckets that were.
     OutsideFolder,
+    /// The host, or one it redirects to, has no address that may be reached.
+    ForbiddenAddress,
+    /// A list of opt-outs has the domain or the URL.
+    OptedOut,
+    /// The origin's robots.txt disallows it.
+    RobotsTxt,
+    /// The origin's robots.txt could not be had, so that nothing is allowed for now.
+    RobotsUnreachable,
+    /// The answer's `X-Robots-Tag` refuses.
+    RobotsTag,
+    /// Rights to text and data mining are reserved (`TDMRep`).
+    TdmReserved,
     /// HTTP 404, or a file that is not there.
     NotFound,
     /// HTTP 410.
     Gone,
     /// HTTP 401, 402, 403, 407 or 451, or a file that may not be read.
     Forbidden,
-    /// HTTP 429.
+    /// HTTP 429, or the host asked for a longer pause than a row may take.
     TooManyRequests,
+    /// The host was not asked, since it failed many times in a row.
+    HostSuspended,
     /// HTTP 408 or 5xx.
     ServerError,
     /// Any other HTTP status that brings no picture.
@@ -36,8 +51,10 @@ pub enum Outcome {
     TooManyRedirects,
     /// The deadline passed.
     TimedOut,
-    /// More bytes than the limit, declared or sent.
+    /// More bytes than the limit, declared or sent, before or after decompression.
     TooLarge,
+    /// The answer declares a type that is not accepted.
+    ContentType,
     /// The host name did not resolve.
     Dns,
     /// No connection to the host.
@@ -50,20 +67,28 @@ pub enum Outcome {
 
 impl Outcome {
     /// Every outcome, in the order of the declaration.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 25] = [
         Self::Ok,
         Self::BadUrl,
         Self::SchemeNotAllowed,
         Self::OutsideFolder,
+        Self::ForbiddenAddress,
+        Self::OptedOut,
+        Self::RobotsTxt,
+        Self::RobotsUnreachable,
+        Self::RobotsTag,
+        Self::TdmReserved,
         Self::NotFound,
         Self::Gone,
         Self::Forbidden,
         Self::TooManyRequests,
+        Self::HostSuspended,
         Self::ServerError,
         Self::UnexpectedStatus,
         Self::TooManyRedirects,
         Self::TimedOut,
         Self::TooLarge,
+        Self::ContentType,
         Self::Dns,
         Self::Connect,
         Self::Tls,
@@ -77,15 +102,23 @@ impl Outcome {
             Self::BadUrl => "bad-url",
             Self::SchemeNotAllowed => "scheme-not-allowed",
             Self::OutsideFolder => "outside-folder",
+            Self::ForbiddenAddress => "forbidden-address",
+            Self::OptedOut => "opted-out",
+            Self::RobotsTxt => "robots-txt",
+            Self::RobotsUnreachable => "robots-unreachable",
+            Self::RobotsTag => "robots-tag",
+            Self::TdmReserved => "tdm-reserved",
             Self::NotFound => "not-found",
             Self::Gone => "gone",
             Self::Forbidden => "forbidden",
             Self::TooManyRequests => "too-many-requests",
+            Self::HostSuspended => "host-suspended",
             Self::ServerError => "server-error",
             Self::UnexpectedStatus => "unexpected-status",
             Self::TooManyRedirects => "too-many-redirects",
             Self::TimedOut => "timed-out",
             Self::TooLarge => "too-large",
+            Self::ContentType => "content-type",
             Self::Dns => "dns",
             Self::Connect => "connect",
             Self::Tls => "tls",
@@ -97,6 +130,8 @@ impl Outcome {
     pub const fn is_transient(self) -> bool {
         match self {
             Self::TooManyRequests
+            | Self::HostSuspended
+            | Self::RobotsUnreachable
             | Self::ServerError
             | Self::TimedOut
             | Self::Dns
@@ -106,12 +141,18 @@ impl Outcome {
             | Self::BadUrl
             | Self::SchemeNotAllowed
             | Self::OutsideFolder
+            | Self::ForbiddenAddress
+            | Self::OptedOut
+            | Self::RobotsTxt
+            | Self::RobotsTag
+            | Self::TdmReserved
             | Self::NotFound
             | Self::Gone
             | Self::Forbidden
             | Self::UnexpectedStatus
             | Self::TooManyRedirects
             | Self::TooLarge
+            | Self::ContentType
             | Self::Tls => false,
         }
     }
@@ -149,7 +190,8 @@ pub struct Fetched {
     pub attempts: u32,
     /// Where the last HTTP answer came from, after redirects.
     pub final_url: Option<String>,
-    /// Milliseconds from the first attempt to the end, waiting for a free slot not included.
+    /// Milliseconds of the attempts and the pauses between them, waiting for a slot, for memory or
+    /// for an origin's rules not included.
     pub ms: u64,
     /// The bytes; present exactly when the outcome is [`Outcome::Ok`].
     pub body: Option<Bytes>,

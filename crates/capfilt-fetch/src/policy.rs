@@ -1,21 +1,21 @@
-//! What may be fetched, and when to try again. It decides and never touches the network: the
-//! fetcher asks before every request and after every answer.
+//! What may be fetched. It decides and never touches the network: the fetcher asks before every
+//! request and after every head of an answer.
 
-use std::collections::hash_map::RandomState;
-use std::hash::BuildHasher;
+use std::net::IpAddr;
 use std::path::PathBuf;
-use std::time::Duration;
 
-use url::Url;
+use reqwest::header::{CONTENT_TYPE, HeaderMap};
+use url::{Host, Url};
 
+use crate::FetchError;
+use crate::address::Networks;
+use crate::opt_out::OptOuts;
 use crate::options::{FetchOptions, Scheme};
 use crate::outcome::Outcome;
+use crate::{tags, tdm};
 
 /// Longer ones are not URLs that a server takes, and the HTTP library has a limit near it.
 const MAX_URL_BYTES: usize = 32 << 10;
-
-/// Pause before the second attempt; it doubles with every further one.
-const FIRST_PAUSE: Duration = Duration::from_millis(200);
 
 /// Where the bytes of a row are.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -24,6 +24,8 @@ pub(crate) enum Reference<'a> {
     Http(Url),
     /// In a file, by its path, which is not checked against the folder yet.
     File(PathBuf),
+    /// In an object store, in one of the buckets that were named.
+    Object(Url),
     /// In the URL itself.
     Data(&'a str),
 }
@@ -45,70 +47,86 @@ impl Refusal {
 }
 
 /// The rules of one fetcher.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(crate) struct Policy {
-    schemes: Vec<Scheme>,
-    files: bool,
-    max_redirects: u32,
-    retries: u32,
+    options: FetchOptions,
+    networks: Networks,
+    opt_outs: OptOuts,
+    buckets: Vec<Url>,
 }
 
 impl Policy {
-    pub(crate) fn new(options: &FetchOptions) -> Self {
-        Self {
-            schemes: options.schemes.clone(),
-            files: options.folder.is_some(),
-            max_redirects: options.max_redirects,
-            retries: options.retries,
-        }
+    pub(crate) fn new(options: &FetchOptions) -> Result<Self, FetchError> {
+        let bucket = |written: &String| {
+            let parsed = Url::parse(written).ok();
+            parsed
+                .filter(|url| {
+                    is_object_store(url) && url.host_str().is_some_and(|name| !name.is_empty())
+                })
+                .ok_or_else(|| FetchError::Bucket(written.clone()))
+        };
+        Ok(Self {
+            buckets: options
+                .buckets
+                .iter()
+                .map(bucket)
+                .collect::<Result<_, _>>()?,
+            networks: Networks::new(&options.allow_networks),
+            opt_outs: OptOuts::read(&options.opt_out_domains, &options.opt_out_urls)?,
+            options: options.clone(),
+        })
     }
 
     /// What a row's URL refers to, if it may be fetched at all.
     pub(crate) fn admit<'a>(&self, url: &'a str) -> Result<Reference<'a>, Refusal> {
-        let url = url.trim();
+        let written = url.trim();
         // A data URL can have megabytes: it is not parsed and copied like others.
-        if url
+        if written
             .get(..5)
             .is_some_and(|start| start.eq_ignore_ascii_case("data:"))
         {
-            return if self.schemes.contains(&Scheme::Data) {
-                Ok(Reference::Data(url))
+            return if self.options.schemes.contains(&Scheme::Data) {
+                Ok(Reference::Data(written))
             } else {
                 Err(self.scheme_not_allowed("data"))
             };
         }
-        if url.len() > MAX_URL_BYTES {
+        if written.len() > MAX_URL_BYTES {
             return Err(Refusal::new(
                 Outcome::BadUrl,
-                format!("the URL has {} bytes, over {MAX_URL_BYTES}", url.len()),
+                format!("the URL has {} bytes, over {MAX_URL_BYTES}", written.len()),
             ));
         }
-        let url =
-            Url::parse(url).map_err(|error| Refusal::new(Outcome::BadUrl, error.to_string()))?;
+        let url = Url::parse(written)
+            .map_err(|error| Refusal::new(Outcome::BadUrl, error.to_string()))?;
+        if self.opt_outs.has_url(written, &url) {
+            return Err(Refusal::new(
+                Outcome::OptedOut,
+                "a list of opt-outs has the URL",
+            ));
+        }
         if url.scheme() == "file" {
-            return if self.files {
-                url.to_file_path().map(Reference::File).map_err(|()| {
-                    Refusal::new(
-                        Outcome::BadUrl,
-                        "a `file:` URL must name an absolute local path",
-                    )
-                })
-            } else {
-                Err(Refusal::new(
-                    Outcome::SchemeNotAllowed,
-                    "`file:` URLs are read only where `fetch` names a `folder`",
-                ))
-            };
+            return self.admit_file(&url);
+        }
+        if is_object_store(&url) {
+            return self.admit_object(url);
         }
         self.admit_http(url).map(Reference::Http)
     }
 
-    /// Where a redirect from `url` leads, if it may be followed; `hops` were followed before.
-    pub(crate) fn redirect(&self, url: &Url, location: &[u8], hops: u32) -> Result<Url, Refusal> {
-        if hops >= self.max_redirects {
+    /// Where a redirect from `url` leads, if it may be followed; `hops` of at most `most` were
+    /// followed before.
+    pub(crate) fn redirect(
+        &self,
+        url: &Url,
+        location: &[u8],
+        hops: u32,
+        most: u32,
+    ) -> Result<Url, Refusal> {
+        if hops >= most {
             return Err(Refusal::new(
                 Outcome::TooManyRedirects,
-                format!("more than {} redirects", self.max_redirects),
+                format!("more than {most} redirects"),
             ));
         }
         let bad = |why: String| Refusal::new(Outcome::BadUrl, format!("bad redirect: {why}"));
@@ -120,17 +138,81 @@ impl Policy {
         self.admit_http(next)
     }
 
+    fn admit_file<'a>(&self, url: &Url) -> Result<Reference<'a>, Refusal> {
+        if self.options.folder.is_none() {
+            return Err(Refusal::new(
+                Outcome::SchemeNotAllowed,
+                "`file:` URLs are read only where `fetch` names a `folder`",
+            ));
+        }
+        url.to_file_path().map(Reference::File).map_err(|()| {
+            Refusal::new(
+                Outcome::BadUrl,
+                "a `file:` URL must name an absolute local path",
+            )
+        })
+    }
+
+    fn admit_object<'a>(&self, url: Url) -> Result<Reference<'a>, Refusal> {
+        if self.buckets.is_empty() {
+            return Err(Refusal::new(
+                Outcome::SchemeNotAllowed,
+                format!(
+                    "`{}:` URLs are read only where `fetch` names `buckets`",
+                    url.scheme()
+                ),
+            ));
+        }
+        let is_below = |bucket: &Url| {
+            let (bucket_path, path) = (bucket.path().trim_end_matches('/'), url.path());
+            bucket.scheme() == url.scheme()
+                && bucket.host_str() == url.host_str()
+                && path
+                    .strip_prefix(bucket_path)
+                    .is_some_and(|rest| rest.starts_with('/'))
+        };
+        if self.buckets.iter().any(is_below) {
+            Ok(Reference::Object(url))
+        } else {
+            Err(Refusal::new(
+                Outcome::OutsideFolder,
+                "the object is not below one of the `buckets`",
+            ))
+        }
+    }
+
     fn admit_http(&self, mut url: Url) -> Result<Url, Refusal> {
         // No redirect leads to a `data:` URL, wherever those are allowed as input.
         let web = [Scheme::Http, Scheme::Https];
         let scheme = web
             .into_iter()
             .find(|scheme| scheme.as_str() == url.scheme());
-        if scheme.is_none_or(|scheme| !self.schemes.contains(&scheme)) {
+        if scheme.is_none_or(|scheme| !self.options.schemes.contains(&scheme)) {
             return Err(self.scheme_not_allowed(url.scheme()));
         }
-        if url.host_str().is_none_or(str::is_empty) {
-            return Err(Refusal::new(Outcome::BadUrl, "no host"));
+        // The URL's parser has read octal, hexadecimal and full-width digits by now.
+        let literal = match url.host() {
+            None => return Err(Refusal::new(Outcome::BadUrl, "no host")),
+            Some(Host::Domain(name)) if name.trim_matches('.').is_empty() => {
+                return Err(Refusal::new(Outcome::BadUrl, "no host"));
+            }
+            Some(Host::Domain(_)) => None,
+            Some(Host::Ipv4(address)) => Some(IpAddr::V4(address)),
+            Some(Host::Ipv6(address)) => Some(IpAddr::V6(address)),
+        };
+        // Names are judged by what they resolve to; literals never come to a resolver.
+        if let Some(kind) = literal.and_then(|address| self.networks.forbidden(address)) {
+            let address = url.host_str().unwrap_or_default();
+            return Err(Refusal::new(
+                Outcome::ForbiddenAddress,
+                format!("{address} is {kind}; `allow-networks` would allow it"),
+            ));
+        }
+        if let Some(domain) = self.opt_outs.domain(&url) {
+            return Err(Refusal::new(
+                Outcome::OptedOut,
+                format!("a list of opt-outs has `{domain}`"),
+            ));
         }
         // Somebody's credentials in a scraped URL are not ours to send.
         let cleared = url.set_username("").and_then(|()| url.set_password(None));
@@ -139,8 +221,68 @@ impl Policy {
         Ok(url)
     }
 
+    /// Whether a connection to `address` was one that may be.
+    pub(crate) fn admit_address(&self, address: IpAddr) -> Result<(), Refusal> {
+        match self.networks.forbidden(address) {
+            Some(kind) if self.options.proxy.is_none() => Err(Refusal::new(
+                Outcome::ForbiddenAddress,
+                format!("the answer came from {address}, which is {kind}"),
+            )),
+            _ => Ok(()),
+        }
+    }
+
+    /// Whether the head of an answer lets its picture be taken; `reserved` is what the origin's
+    /// `tdmrep.json` says of it.
+    pub(crate) fn admit_answer(&self, headers: &HeaderMap, reserved: bool) -> Result<(), Refusal> {
+        if self.options.x_robots_tag
+            && let Some(directive) = tags::refused_by(headers)
+        {
+            return Err(Refusal::new(
+                Outcome::RobotsTag,
+                format!("X-Robots-Tag says `{directive}`"),
+            ));
+        }
+        if self.options.tdm_reservation {
+            let detail = match tdm::header(headers) {
+                Some(true) => Some("the header `tdm-reservation` is 1"),
+                Some(false) => None,
+                None => reserved.then_some("reserved by /.well-known/tdmrep.json"),
+            };
+            if let Some(detail) = detail {
+                return Err(Refusal::new(Outcome::TdmReserved, detail));
+            }
+        }
+        let declared = headers
+            .get(CONTENT_TYPE)
+            .map(|value| String::from_utf8_lossy(value.as_bytes()));
+        match declared {
+            Some(declared) if !self.accepts(&declared) => Err(Refusal::new(
+                Outcome::ContentType,
+                format!("got `{}`", declared.chars().take(80).collect::<String>()),
+            )),
+            _ => Ok(()),
+        }
+    }
+
+    fn accepts(&self, content_type: &str) -> bool {
+        let essence = content_type.split(';').next().unwrap_or_default().trim();
+        essence.is_empty()
+            || self
+                .options
+                .content_types
+                .iter()
+                .any(|accepted| match accepted.strip_suffix('*') {
+                    Some(start) => essence
+                        .get(..start.len())
+                        .is_some_and(|begins| begins.eq_ignore_ascii_case(start)),
+                    None => essence.eq_ignore_ascii_case(accepted),
+                })
+    }
+
     fn scheme_not_allowed(&self, got: &str) -> Refusal {
-        let allowed: Vec<_> = self.schemes.iter().map(|scheme| scheme.as_str()).collect();
+        let schemes = &self.options.schemes;
+        let allowed: Vec<_> = schemes.iter().map(|scheme| scheme.as_str()).collect();
         let got: String = got.chars().take(20).collect();
         Refusal::new(
             Outcome::SchemeNotAllowed,
@@ -148,18 +290,19 @@ impl Policy {
         )
     }
 
-    /// How long to wait before another attempt, or `None` where `outcome` is final after
-    /// `attempts` attempts.
-    pub(crate) fn pause(&self, outcome: Outcome, attempts: u32) -> Option<Duration> {
-        // The deadline covers all attempts: once it has passed there is no time for another.
-        if attempts > self.retries || !outcome.is_transient() || outcome == Outcome::TimedOut {
-            return None;
-        }
-        let ceiling = FIRST_PAUSE.saturating_mul(1 << (attempts.saturating_sub(1)).min(6));
-        // Half fixed, half random: rows that failed together must not come back together.
-        let jitter = RandomState::new().hash_one(attempts) % 1024;
-        Some(ceiling / 2 + ceiling.mul_f64(f64::from(u16::try_from(jitter).unwrap_or(0)) / 2048.0))
+    /// Whether an outcome after `attempts` attempts is worth another one at once.
+    pub(crate) fn tries_again(&self, outcome: Outcome, attempts: u32) -> bool {
+        // What timed out has used up its time, and what is suspended is left alone.
+        let later = matches!(
+            outcome,
+            Outcome::TimedOut | Outcome::HostSuspended | Outcome::RobotsUnreachable
+        );
+        attempts <= self.options.retries && outcome.is_transient() && !later
     }
+}
+
+fn is_object_store(url: &Url) -> bool {
+    matches!(url.scheme(), "s3" | "gs" | "az")
 }
 
 #[cfg(test)]

@@ -26,7 +26,9 @@ fn only_trouble_that_passes_is_transient() {
     assert_eq!(
         transient,
         [
+            "robots-unreachable",
             "too-many-requests",
+            "host-suspended",
             "server-error",
             "timed-out",
             "dns",

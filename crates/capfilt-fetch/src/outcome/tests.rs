@@ -48,7 +48,9 @@ fn only_what_may_pass_by_itself_is_transient() {
     assert_eq!(
         transient,
         [
+            Outcome::RobotsUnreachable,
             Outcome::TooManyRequests,
+            Outcome::HostSuspended,
             Outcome::ServerError,
             Outcome::TimedOut,
             Outcome::Dns,

@@ -1,0 +1,113 @@
+//! Lists of what must not be fetched because somebody asked for that.
+
+use std::collections::HashSet;
+use std::io::{self, BufRead, BufReader};
+use std::path::{Path, PathBuf};
+
+use sha2::{Digest, Sha256};
+use url::Url;
+
+use crate::FetchError;
+
+/// The lists of one fetcher.
+#[derive(Debug, Default)]
+pub(crate) struct OptOuts {
+    domains: HashSet<String>,
+    /// SHA-256 digests of URLs, sorted: a list can have many millions of entries.
+    urls: Vec<[u8; 32]>,
+}
+
+impl OptOuts {
+    /// Reads lists of domains and of URL digests: one entry a line; empty lines and those that
+    /// begin with `#` are skipped.
+    pub(crate) fn read(domains: &[PathBuf], urls: &[PathBuf]) -> Result<Self, FetchError> {
+        let mut lists = Self::default();
+        for path in domains {
+            each_line(path, |line| {
+                let url = Url::parse(&format!("http://{}/", line.trim_start_matches("*.")));
+                let host = url.ok().and_then(|url| url.host_str().map(host_key));
+                let domain = host.ok_or("a domain like `example.org`")?;
+                lists.domains.insert(domain);
+                Ok(())
+            })?;
+        }
+        for path in urls {
+            each_line(path, |line| {
+                let digest = digest_of(line).ok_or("64 hexadecimal digits (SHA-256)")?;
+                lists.urls.push(digest);
+                Ok(())
+            })?;
+        }
+        lists.urls.sort_unstable();
+        lists.urls.dedup();
+        Ok(lists)
+    }
+
+    /// The domain of a list that `url`'s host is, or is below of.
+    pub(crate) fn domain(&self, url: &Url) -> Option<&str> {
+        if self.domains.is_empty() {
+            return None;
+        }
+        let host = host_key(url.host_str()?);
+        let mut name = host.as_str();
+        loop {
+            if let Some(domain) = self.domains.get(name) {
+                return Some(domain);
+            }
+            name = name.split_once('.')?.1;
+        }
+    }
+
+    /// Whether a list has the digest of `url`, as it stands in the row or in its normal form.
+    pub(crate) fn has_url(&self, as_written: &str, parsed: &Url) -> bool {
+        let has = |url: &str| {
+            let digest: [u8; 32] = Sha256::digest(url.as_bytes()).into();
+            self.urls.binary_search(&digest).is_ok()
+        };
+        !self.urls.is_empty() && (has(as_written) || has(parsed.as_str()))
+    }
+}
+
+/// A host's name as it is compared: without the dot that ends an absolute name.
+pub(crate) fn host_key(host: &str) -> String {
+    host.trim_end_matches('.').to_ascii_lowercase()
+}
+
+fn digest_of(hex: &str) -> Option<[u8; 32]> {
+    let mut digest = [0; 32];
+    if hex.len() != 64 || !hex.is_ascii() {
+        return None;
+    }
+    for (byte, at) in digest.iter_mut().zip((0..64).step_by(2)) {
+        *byte = u8::from_str_radix(&hex[at..at + 2], 16).ok()?;
+    }
+    Some(digest)
+}
+
+fn each_line(
+    path: &Path,
+    mut take: impl FnMut(&str) -> Result<(), &'static str>,
+) -> Result<(), FetchError> {
+    let unreadable = |source: io::Error| FetchError::OptOutList {
+        path: path.to_owned(),
+        source,
+    };
+    let file = fs_err::File::open(path).map_err(unreadable)?;
+    for (number, line) in BufReader::new(file).lines().enumerate() {
+        let line = line.map_err(unreadable)?;
+        let line = line.trim();
+        if line.is_empty() || line.starts_with('#') {
+            continue;
+        }
+        take(line).map_err(|expected| FetchError::OptOutEntry {
+            path: path.to_owned(),
+            line: number + 1,
+            got: line.chars().take(80).collect(),
+            expected,
+        })?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests;

@@ -67,7 +67,10 @@ def serve_forever(folder: Path):
         wbufsize = -1
 
         def do_GET(self):
-            data = (folder / self.path.lstrip("/")).read_bytes()
+            file = folder / self.path.lstrip("/")
+            if not file.is_file():  # robots.txt, tdmrep.json
+                return self.send_error(404)
+            data = file.read_bytes()
             self.send_response(200)
             self.send_header("Content-Type", "image/jpeg")
             self.send_header("Content-Length", str(len(data)))
@@ -158,7 +161,7 @@ def main():
                             column_values = [f"http://127.0.0.1:{port}/{number}.jpg" for number in numbers]
                         texts = [f"picture number {number}" for number in numbers]
                         writer.write_table(pyarrow.table([column_values, texts], schema=schema))
-                fetch = "" if kind == "bytes" else "[[stage]]\nfetch = { per-host = 16 }\n"
+                fetch = "" if kind == "bytes" else "[[stage]]\nfetch = { per-host = 16, allow-networks = [\"127.0.0.0/8\"] }\n"
                 pipeline = place / "memory.toml"
                 pipeline.write_text(f"""name = "memory"
 device = "cpu"

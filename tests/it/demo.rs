@@ -13,7 +13,7 @@ fn the_demo_makes_a_dataset_and_a_page_and_is_finished_the_second_time() {
     let output = folder.path().join("demo");
     let demo = || capfilt(["demo".as_ref(), "--output".as_ref(), output.as_os_str()]);
     let first = demo().expect_code(0).stderr;
-    for line in ["   315  rows read", "   302  pictures that could be used"] {
+    for line in ["   319  rows read", "   302  pictures that could be used"] {
         assert!(first.contains(line), "{line}\n{first}");
     }
     // Each trouble has a reason of its own.
@@ -21,10 +21,14 @@ fn the_demo_makes_a_dataset_and_a_page_and_is_finished_the_second_time() {
         "bad-url",
         "empty",
         "forbidden",
+        "forbidden-address",
         "gone",
         "not-an-image",
         "not-found",
+        "robots-tag",
+        "robots-txt",
         "server-error",
+        "tdm-reserved",
         "timed-out",
         "too-large",
         "too-many-pixels",
@@ -53,7 +57,7 @@ fn the_demo_makes_a_dataset_and_a_page_and_is_finished_the_second_time() {
 
     let second = demo().expect_code(0).stderr;
     assert!(second.contains("was finished before"), "{second}");
-    assert!(second.contains("   315  rows read"), "{second}");
+    assert!(second.contains("   319  rows read"), "{second}");
 }
 
 #[test]

@@ -40,7 +40,7 @@ fn an_unknown_key_is_named_with_the_nearest_known_one() {
     assert_snapshot!(refused(&work), @r"
     exit code 3
     error: cannot use the pipeline `[DIR]/pipeline.toml`
-      caused by: line 8, column 12: unknown field `min-sid`, expected one of `max-pixels`, `min-side`, `orientation`, `alpha`; did you mean `min-side`?
+      caused by: line 8, column 12: unknown field `min-sid`, expected one of `max-pixels`, `min-side`, `orientation`, `alpha`, `check`, `resize`; did you mean `min-side`?
           |
         8 | decode = { min-sid = 16 }
           |            ^^^^^^^

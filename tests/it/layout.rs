@@ -60,6 +60,7 @@ const OWNERS: &[(&str, &[&str])] = &[
     ("safetensors", &["capfilt-onnx"]),
     ("tokenizers", &["capfilt-models"]),
     ("tracing-subscriber", &["capfilt"]),
+    ("turbojpeg*", &["capfilt-image"]),
     ("zune*", &["capfilt-image"]),
 ];
 

@@ -9,13 +9,18 @@
 )]
 
 mod cli;
+mod crash;
+mod damage;
 mod demo;
 mod errors;
+mod full_disk;
 mod layout;
 mod models;
+mod object_store;
 mod parity;
 mod program;
 mod readers;
+mod retry;
 mod rows;
 mod run;
 mod schemas;

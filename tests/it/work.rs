@@ -1,8 +1,9 @@
 //! A folder with input shards, a pipeline file and an output folder, for one test.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use arrow::array::RecordBatch;
+use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, StructArray};
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -121,41 +122,53 @@ impl Work {
     /// Asserts that every Parquet file of the output can be read to its end and nothing else is left behind.
     #[track_caller]
     pub(crate) fn assert_whole(&self) {
-        for file in self.files() {
-            match file.extension().and_then(|ending| ending.to_str()) {
-                Some("parquet") => drop(shards::read(&self.output().join(&file))),
-                Some("json" | "html") => {}
-                _ if file.as_os_str() == ".lock" => {}
-                _ => panic!("left behind: {}", file.display()),
-            }
-        }
+        assert_whole(&self.output());
     }
 
     /// Every output row of a kind over all pieces, as text, without what may differ between equal runs.
     pub(crate) fn rows(&self, kind: &str) -> Vec<String> {
-        let folder = self.output().join(kind);
-        shards::files(&folder)
-            .iter()
-            .flat_map(|file| printed(&folder.join(file)))
-            .collect()
+        rows(&self.output(), kind)
     }
+}
+
+/// Asserts that every Parquet file of an output can be read to its end and nothing else is left behind.
+#[track_caller]
+pub(crate) fn assert_whole(output: &Path) {
+    for file in shards::files(output) {
+        match file.extension().and_then(|ending| ending.to_str()) {
+            Some("parquet") => drop(shards::read(&output.join(&file))),
+            Some("json" | "html") => {}
+            _ if file.as_os_str() == ".lock" => {}
+            _ => panic!("left behind: {}", file.display()),
+        }
+    }
+}
+
+/// Every row of a kind in an output, as text, without what may differ between equal runs.
+pub(crate) fn rows(output: &Path, kind: &str) -> Vec<String> {
+    let folder = output.join(kind);
+    shards::files(&folder)
+        .iter()
+        .flat_map(|file| printed(&folder.join(file)))
+        .collect()
 }
 
 /// Every row of a Parquet file as one line, with `fetch.ms` and `fetch.attempts` left out.
 fn printed(path: &Path) -> Vec<String> {
     let batch = shards::read(path);
     let options = arrow::util::display::FormatOptions::default().with_null("null");
-    let columns: Vec<_> = batch
-        .schema()
+    let schema = batch.schema();
+    let columns: Vec<_> = schema
         .fields()
         .iter()
         .zip(batch.columns())
-        .filter(|(field, _)| field.name() != "fetch")
-        .map(|(field, column)| {
-            (
-                field.name().clone(),
-                arrow::util::display::ArrayFormatter::try_new(column, &options).unwrap(),
-            )
+        .map(|(field, column)| (field.name(), lasting(field.name(), column)))
+        .collect();
+    let columns: Vec<_> = columns
+        .iter()
+        .map(|(name, column)| {
+            let formatter = arrow::util::display::ArrayFormatter::try_new(column, &options);
+            (name, formatter.unwrap())
         })
         .collect();
     let line = |row: usize| {
@@ -165,4 +178,24 @@ fn printed(path: &Path) -> Vec<String> {
         values.collect::<Vec<_>>().join(" ")
     };
     (0..batch.num_rows()).map(line).collect()
+}
+
+/// A column without what may differ between equal runs.
+fn lasting(name: &str, column: &ArrayRef) -> ArrayRef {
+    if name != "fetch" {
+        return Arc::clone(column);
+    }
+    let fetch = column.as_struct();
+    let (fields, arrays): (Vec<_>, Vec<_>) = fetch
+        .fields()
+        .iter()
+        .cloned()
+        .zip(fetch.columns().iter().cloned())
+        .filter(|(field, _)| !["ms", "attempts"].contains(&field.name().as_str()))
+        .unzip();
+    Arc::new(StructArray::new(
+        fields.into(),
+        arrays,
+        fetch.nulls().cloned(),
+    ))
 }

@@ -1,6 +1,6 @@
 //! What the tests of the program need around it.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::io::{BufRead, BufReader, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
@@ -13,7 +13,29 @@ use std::time::Duration;
 /// (`server.rs` beside this is the one that misbehaves.)
 pub(crate) struct FixtureServer {
     address: SocketAddr,
-    routes: Arc<Mutex<HashMap<String, Response>>>,
+    routes: Arc<Mutex<Routes>>,
+}
+
+#[derive(Default)]
+struct Routes {
+    /// What is answered to a path: each once, in order, and the last for ever.
+    answers: HashMap<String, VecDeque<Response>>,
+    /// Requests of each path so far.
+    requests: HashMap<String, usize>,
+}
+
+impl Routes {
+    fn answer(&mut self, path: &str) -> Response {
+        *self.requests.entry(path.to_owned()).or_default() += 1;
+        let answer = self.answers.get_mut(path).and_then(|answers| {
+            if answers.len() > 1 {
+                answers.pop_front()
+            } else {
+                answers.front().cloned()
+            }
+        });
+        answer.unwrap_or_else(|| Response::status(404))
+    }
 }
 
 /// What one path answers.
@@ -35,13 +57,25 @@ impl Response {
             delay: Duration::ZERO,
         }
     }
+
+    pub(crate) fn status(status: u16) -> Self {
+        Self {
+            status,
+            ..Self::ok("text/html", b"<html>no such page</html>".to_vec())
+        }
+    }
+
+    /// The same, `delay` later.
+    pub(crate) fn after(self, delay: Duration) -> Self {
+        Self { delay, ..self }
+    }
 }
 
 impl FixtureServer {
     pub(crate) fn start() -> Self {
         let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
         let address = listener.local_addr().unwrap();
-        let routes = Arc::<Mutex<HashMap<String, Response>>>::default();
+        let routes = Arc::<Mutex<Routes>>::default();
         let shared = Arc::clone(&routes);
         thread::spawn(move || {
             for stream in listener.incoming().map_while(Result::ok) {
@@ -58,14 +92,24 @@ impl FixtureServer {
     }
 
     pub(crate) fn put(&self, path: &str, response: Response) {
-        self.routes
-            .lock()
-            .unwrap()
-            .insert(path.to_owned(), response);
+        self.put_each(path, [response]);
+    }
+
+    /// Answers each request of `path` in turn, and all further ones as the last.
+    pub(crate) fn put_each(&self, path: &str, responses: impl IntoIterator<Item = Response>) {
+        let answers = responses.into_iter().collect();
+        let mut routes = self.routes.lock().unwrap();
+        routes.answers.insert(path.to_owned(), answers);
+    }
+
+    /// How often `path` was asked for.
+    pub(crate) fn requests(&self, path: &str) -> usize {
+        let routes = self.routes.lock().unwrap();
+        routes.requests.get(path).copied().unwrap_or(0)
     }
 }
 
-fn serve(mut stream: &TcpStream, routes: &Mutex<HashMap<String, Response>>) -> std::io::Result<()> {
+fn serve(mut stream: &TcpStream, routes: &Mutex<Routes>) -> std::io::Result<()> {
     stream.set_nodelay(true)?;
     let mut reader = BufReader::new(stream);
     loop {
@@ -78,15 +122,7 @@ fn serve(mut stream: &TcpStream, routes: &Mutex<HashMap<String, Response>>) -> s
             header.clear();
         }
         let path = request.split(' ').nth(1).unwrap_or("/");
-        let response = routes
-            .lock()
-            .unwrap()
-            .get(path)
-            .cloned()
-            .unwrap_or_else(|| Response {
-                status: 404,
-                ..Response::ok("text/html", b"<html>no such page</html>".to_vec())
-            });
+        let response = routes.lock().unwrap().answer(path);
         thread::sleep(response.delay);
         let head = format!(
             "HTTP/1.1 {} As Asked\r\nContent-Type: {}\r\nContent-Length: {}\r\n\r\n",

@@ -1,6 +1,7 @@
 //! What a Parquet file says about itself, and reading its rows again.
 
 use std::io::{Read, Seek, SeekFrom};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::UNIX_EPOCH;
@@ -14,8 +15,12 @@ use parquet::arrow::arrow_reader::{
 };
 use parquet::arrow::{ProjectionMask, parquet_to_arrow_schema};
 use parquet::errors::ParquetError;
-use parquet::file::metadata::{PageIndexPolicy, ParquetMetaData, ParquetMetaDataReader};
+use parquet::file::metadata::{
+    ColumnChunkMetaData, PageIndexPolicy, ParquetMetaData, ParquetMetaDataReader, RowGroupMetaData,
+};
 use sha2::{Digest, Sha256};
+
+use crate::write::CONTENT;
 
 /// A Parquet file's footer, and what identifies the file.
 #[derive(Clone, Debug)]
@@ -49,6 +54,12 @@ pub enum FooterError {
         #[source]
         source: ParquetError,
     },
+    /// The rows are not those that were written.
+    #[error("`{}` is damaged: its rows have another digest than when it was written", path.display())]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+    },
     /// A row could not be read.
     #[error("cannot read the rows of `{}`", path.display())]
     Rows {
@@ -74,6 +85,17 @@ pub(crate) fn hex(digest: &[u8]) -> String {
         let _infallible = write!(text, "{byte:02x}");
         text
     })
+}
+
+fn columns_of(metadata: &ParquetMetaData) -> impl Iterator<Item = &ColumnChunkMetaData> {
+    let groups = metadata.row_groups().iter();
+    groups.flat_map(RowGroupMetaData::columns)
+}
+
+/// Whether the reader would panic over where a column lies.
+fn lies_nowhere(column: &ColumnChunkMetaData) -> bool {
+    let start = column.dictionary_page_offset();
+    start.unwrap_or(column.data_page_offset()) < 0 || column.compressed_size() < 0
 }
 
 impl Footer {
@@ -113,10 +135,18 @@ impl Footer {
             .with_column_index_policy(PageIndexPolicy::Skip)
             .parse_and_finish(file.file())
             .map_err(refuse)?;
+        if columns_of(&metadata).any(lies_nowhere) {
+            return Err(refuse(ParquetError::General(
+                "a column lies before the file".to_owned(),
+            )));
+        }
         let about_file = metadata.file_metadata();
-        let schema =
+        // The reader panics over values that an Arrow schema in the footer should not have.
+        let schema = catch_unwind(AssertUnwindSafe(|| {
             parquet_to_arrow_schema(about_file.schema_descr(), about_file.key_value_metadata())
-                .map_err(refuse)?;
+        }))
+        .unwrap_or_else(|_panic| Err(ParquetError::General("its schema is damaged".to_owned())))
+        .map_err(refuse)?;
         Ok(Self {
             path: path.to_owned(),
             size,
@@ -153,6 +183,32 @@ impl Footer {
     pub fn value(&self, key: &str) -> Option<&str> {
         let pairs = self.metadata.file_metadata().key_value_metadata()?;
         pairs.iter().find(|pair| pair.key == key)?.value.as_deref()
+    }
+
+    /// Holds the rows of a file of ours against its [`CONTENT`] pair: whatever a disk did to them
+    /// since, nothing wrong follows from them. Reads the whole file.
+    pub fn verify(&self) -> Result<(), FooterError> {
+        let ends = columns_of(&self.metadata).map(|column| {
+            let (start, length) = column.byte_range();
+            start.saturating_add(length)
+        });
+        // A file without rows has just its first four bytes before the footer.
+        let mut rows = File::open(&self.path)?.take(ends.max().unwrap_or(4));
+        let mut digest = Sha256::new();
+        let mut block = vec![0; 1 << 16];
+        loop {
+            match rows.read(&mut block)? {
+                0 => break,
+                read => digest.update(&block[..read]),
+            }
+        }
+        if self.value(CONTENT) == Some(&hex(&digest.finalize())) {
+            Ok(())
+        } else {
+            Err(FooterError::Damaged {
+                path: self.path.clone(),
+            })
+        }
     }
 
     /// Reads the file's rows in order, `rows` at a time, with only the columns `columns` where

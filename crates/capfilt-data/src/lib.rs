@@ -15,6 +15,7 @@ mod pages;
 pub mod piece;
 pub mod read;
 mod reject;
+mod step;
 mod write;
 
 pub use candidate::{Candidate, Caption, Kind, Score, Source};
@@ -22,6 +23,8 @@ pub use footer::{Footer, FooterError};
 pub use piece::{Piece, Shard, ShardNameError, clashing};
 pub use read::ColumnError;
 pub use reject::Reject;
+pub use step::Step;
 pub use write::{
-    CONTENT, PieceWriter, WriteError, WriteErrorKind, Written, remove_leftovers, replace,
+    CONTENT, PieceWriter, Scratch, WriteError, WriteErrorKind, Written, make_folder,
+    remove_leftovers, replace, unnamed_in,
 };

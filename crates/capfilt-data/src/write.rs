@@ -1,5 +1,6 @@
 //! Writing a Parquet file that is either whole under its final name or not there.
 
+use std::fs::File;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -17,6 +18,7 @@ use tempfile::NamedTempFile;
 
 use crate::columns::{HUGGING_FACE, IMAGE};
 use crate::footer::hex;
+use crate::step::Step;
 
 /// Rows of a row group at most.
 const GROUP_ROWS: usize = 1_000;
@@ -58,7 +60,8 @@ pub enum WriteErrorKind {
 }
 
 impl WriteErrorKind {
-    fn of_io(error: io::Error) -> Self {
+    /// What an error of the file system means.
+    pub fn of_io(error: io::Error) -> Self {
         if error.kind() == io::ErrorKind::StorageFull {
             Self::DiskFull(error)
         } else {
@@ -107,7 +110,7 @@ impl Sink {
 impl Write for Sink {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        match self.file.as_file().write(bytes) {
+        match Step::Write.take(|| self.file.as_file().write(bytes)) {
             Ok(written) => {
                 state.digest.update(&bytes[..written]);
                 Ok(written)
@@ -158,13 +161,7 @@ impl PieceWriter {
     }
 
     fn try_create(path: &Path, schema: SchemaRef) -> Result<Self, WriteErrorKind> {
-        let folder = path.parent().unwrap_or_else(|| Path::new("."));
-        fs_err::create_dir_all(folder).map_err(WriteErrorKind::of_io)?;
-        let file = tempfile::Builder::new()
-            .prefix(PREFIX)
-            .suffix(SUFFIX)
-            .tempfile_in(folder)
-            .map_err(WriteErrorKind::of_io)?;
+        let file = hidden_in(folder_of(path)).map_err(WriteErrorKind::of_io)?;
         let sink = Sink {
             file: Arc::new(file),
             state: Arc::default(),
@@ -178,7 +175,12 @@ impl PieceWriter {
             .set_compression(Compression::ZSTD(ZstdLevel::try_new(3)?))
             .set_max_row_group_row_count(Some(GROUP_ROWS))
             .set_write_batch_size(64)
-            // Pictures do not repeat; a dictionary or bounds of them would only cost memory.
+            // Pictures do not repeat, and most are compressed: looking closely, a dictionary or bounds
+            // of them would only cost time and memory.
+            .set_column_compression(
+                image_bytes.clone(),
+                Compression::ZSTD(ZstdLevel::try_new(1)?),
+            )
             .set_column_dictionary_enabled(image_bytes.clone(), false)
             .set_column_statistics_enabled(image_bytes, EnabledStatistics::None)
             .set_created_by(concat!("capfilt version ", env!("CARGO_PKG_VERSION")).to_owned())
@@ -260,11 +262,8 @@ impl PieceWriter {
         let io = |error| failed(WriteErrorKind::of_io(error));
         let file = Arc::into_inner(sink.file)
             .ok_or_else(|| io(io::Error::other("the file is still being written")))?;
-        file.as_file().sync_all().map_err(io)?;
         let bytes = file.as_file().metadata().map_err(io)?.len();
-        readable_by_all(&file).map_err(io)?;
-        file.persist(&path).map_err(|error| io(error.error))?;
-        sync_folder(&path).map_err(io)?;
+        name(file, &path).map_err(io)?;
         Ok(Written {
             rows,
             bytes,
@@ -298,13 +297,34 @@ fn readable_by_all(_: &NamedTempFile) -> io::Result<()> {
     Ok(())
 }
 
-/// A rename is on disk once its folder is.
+/// The folder in which `path` lies.
+fn folder_of(path: &Path) -> &Path {
+    let folder = path.parent();
+    folder
+        .filter(|folder| !folder.as_os_str().is_empty())
+        .unwrap_or_else(|| Path::new("."))
+}
+
+/// Makes `folder` and those above it that are missing; their names are on disk before anything is
+/// put into them.
+pub fn make_folder(folder: &Path) -> io::Result<()> {
+    if folder.is_dir() {
+        return Ok(());
+    }
+    let above = folder_of(folder);
+    make_folder(above)?;
+    match Step::MakeFolder.take(|| fs_err::create_dir(folder)) {
+        // Another piece needed it too.
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+        made => made?,
+    }
+    sync_folder(above)
+}
+
+/// What is in a folder is on disk once the folder is, too.
 #[cfg(unix)]
-fn sync_folder(path: &Path) -> io::Result<()> {
-    let folder = path
-        .parent()
-        .filter(|folder| !folder.as_os_str().is_empty());
-    fs_err::File::open(folder.unwrap_or_else(|| Path::new(".")))?.sync_all()
+fn sync_folder(folder: &Path) -> io::Result<()> {
+    Step::SyncFolder.take(|| fs_err::File::open(folder)?.sync_all())
 }
 
 #[cfg(not(unix))]
@@ -312,25 +332,66 @@ fn sync_folder(_: &Path) -> io::Result<()> {
     Ok(())
 }
 
+/// A new hidden file in `folder`, which is made if need be.
+fn hidden_in(folder: &Path) -> io::Result<NamedTempFile> {
+    make_folder(folder)?;
+    let mut hidden = tempfile::Builder::new();
+    hidden.prefix(PREFIX).suffix(SUFFIX);
+    Step::Create.take(|| hidden.tempfile_in(folder))
+}
+
+/// Waits until `file` is on disk, and gives it the name `path`, in place of a file that had it.
+fn name(file: NamedTempFile, path: &Path) -> io::Result<()> {
+    readable_by_all(&file)?;
+    Step::Sync.take(|| file.as_file().sync_all())?;
+    Step::Rename
+        .take(|| file.persist(path))
+        .map_err(|error| error.error)?;
+    sync_folder(folder_of(path))
+}
+
 /// Replaces the file at `path` by `bytes`, whole or not at all.
 pub fn replace(path: &Path, bytes: &[u8]) -> Result<(), WriteError> {
-    let write = || -> io::Result<()> {
-        let folder = path.parent().unwrap_or_else(|| Path::new("."));
-        fs_err::create_dir_all(folder)?;
-        let mut file = tempfile::Builder::new()
-            .prefix(PREFIX)
-            .suffix(SUFFIX)
-            .tempfile_in(folder)?;
-        file.write_all(bytes)?;
-        readable_by_all(&file)?;
-        file.as_file().sync_all()?;
-        file.persist(path).map_err(|error| error.error)?;
-        sync_folder(path)
+    let write = || {
+        let mut file = hidden_in(folder_of(path))?;
+        Step::Write.take(|| file.write_all(bytes))?;
+        name(file, path)
     };
     write().map_err(|error| WriteError {
         path: path.to_owned(),
         kind: WriteErrorKind::of_io(error),
     })
+}
+
+/// A file in `folder` that nobody else sees, and that is gone once it is closed.
+pub fn unnamed_in(folder: &Path) -> io::Result<File> {
+    let file = hidden_in(folder)?;
+    // A system without files that never had a name would leave one behind that nobody knows.
+    Ok(Step::Delete.take(|| file.into_file()))
+}
+
+/// A place for what is only needed until a file is finished; gone when this is dropped.
+#[derive(Debug)]
+pub struct Scratch(PathBuf);
+
+impl Scratch {
+    /// A place beside `path`. Whatever is left there counts as unfinished.
+    pub fn beside(path: &Path) -> Self {
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        Self(path.with_file_name(format!("{PREFIX}{name}{SUFFIX}")))
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.0
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        // What cannot be removed now is before the next run.
+        drop(remove(&self.0));
+    }
 }
 
 /// Removes unfinished files that a killed process left in `folder` or below, and says how many.
@@ -345,14 +406,22 @@ pub fn remove_leftovers(folder: &Path) -> io::Result<usize> {
         let entry = entry?;
         let name = entry.file_name();
         let name = name.to_string_lossy();
-        if entry.file_type()?.is_dir() {
-            removed += remove_leftovers(&entry.path())?;
-        } else if name.starts_with(PREFIX) && name.ends_with(SUFFIX) {
-            fs_err::remove_file(entry.path())?;
+        if name.starts_with(PREFIX) && name.ends_with(SUFFIX) {
+            remove(&entry.path())?;
             removed += 1;
+        } else if entry.file_type()?.is_dir() {
+            removed += remove_leftovers(&entry.path())?;
         }
     }
     Ok(removed)
+}
+
+/// Removes a file, unless it is gone: a thread that outlives its piece removes its own.
+fn remove(path: &Path) -> io::Result<()> {
+    match Step::Delete.take(|| fs_err::remove_file(path)) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        removed => removed,
+    }
 }
 
 #[cfg(test)]

@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use capfilt_data::remove_leftovers;
+use capfilt_data::{Footer, remove_leftovers};
 use capfilt_models::Stop;
 
 use crate::counts::DecidedCounts;
-use crate::derive::{PieceFiles, derive, finished};
+use crate::derive::{PieceFiles, derive};
 use crate::error::{PipelineError, RunError};
 use crate::file::KeepTable;
 use crate::load::{Pipeline, reload};
@@ -65,9 +65,7 @@ pub fn decide(output: &Path, decision: &Decision, stop: &Stop) -> Result<DecideR
     pieces(&output.join("scored"), Path::new(""), &mut files)?;
     for file in files {
         let paths = PieceFiles::new(output, &file);
-        let Some(footer) = finished(&paths.scored) else {
-            continue;
-        };
+        let footer = Footer::read(&paths.scored)?;
         report.pieces += 1;
         let stored = footer.value(IMAGES).unwrap_or("all");
         report.only_tightens |= stored != "all" && stored != rule.digest();
@@ -79,6 +77,7 @@ pub fn decide(output: &Path, decision: &Decision, stop: &Stop) -> Result<DecideR
         let derived = if decision.dry_run {
             crate::derive::count_only(&paths, &footer, rule, &|| stop.is_stopped())?
         } else {
+            footer.verify()?;
             derive(&paths, &footer, rule, &|| stop.is_stopped())?
         };
         let Some(counts) = derived else {

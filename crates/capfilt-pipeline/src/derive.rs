@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, BooleanArray, Float32Array, RecordBatch, StringArray};
 use arrow::compute::filter_record_batch;
-use arrow::datatypes::SchemaRef;
+use arrow::datatypes::{FieldRef, SchemaRef};
 use capfilt_data::candidate::{captions_array, read_candidates};
 use capfilt_data::{CONTENT, Candidate, Caption, Footer, PieceWriter, Reject, Source, columns};
 use datafusion::error::DataFusionError;
@@ -14,7 +14,7 @@ use datafusion::error::DataFusionError;
 use crate::counts::{DecidedCounts, count};
 use crate::error::{RunError, chain};
 use crate::keep::{Rule, STEP, Verdict};
-use crate::record::{COUNTS, DECISION, IMAGES, SCORED};
+use crate::record::{COUNTS, DECISION, IMAGES, PASSES, SCORED, pairs_of};
 use crate::row::{column, image_at, is_rejected, text_at, texts};
 use crate::write::{tell, verdicts};
 
@@ -74,17 +74,9 @@ pub(crate) fn derive(
         return Ok(None);
     };
     let content = scored.value(CONTENT).unwrap_or_default().to_owned();
-    let mut pairs: Vec<(String, String)> = scored
-        .metadata
-        .file_metadata()
-        .key_value_metadata()
-        .into_iter()
-        .flatten()
-        .filter(|pair| {
-            pair.key.starts_with("capfilt.")
-                && ![CONTENT, COUNTS, IMAGES, DECISION, SCORED].contains(&pair.key.as_str())
-        })
-        .filter_map(|pair| Some((pair.key.clone(), pair.value.clone()?)))
+    let own = [CONTENT, COUNTS, IMAGES, DECISION, PASSES, SCORED];
+    let mut pairs: Vec<(String, String)> = pairs_of(scored)
+        .filter(|(key, _)| !own.contains(&key.as_str()))
         .collect();
     pairs.push((SCORED.to_owned(), content));
     pairs.push((DECISION.to_owned(), rule.digest()));
@@ -143,13 +135,14 @@ fn failed(files: &PieceFiles, source: DataFusionError) -> RunError {
 
 /// Columns of the `dataset` file that follows from a `scored` file with the columns `scored`.
 fn derived_schema(scored: &SchemaRef) -> SchemaRef {
-    let passed: Vec<_> = scored
-        .fields()
-        .iter()
-        .filter(|field| !columns::SCORED.contains(&field.name().as_str()))
-        .cloned()
-        .collect();
-    columns::dataset(&passed)
+    columns::dataset(&passed(scored))
+}
+
+/// The passed-through columns of a `scored` file.
+pub(crate) fn passed(scored: &SchemaRef) -> Vec<FieldRef> {
+    let is_ours = |field: &&FieldRef| columns::SCORED.contains(&field.name().as_str());
+    let fields = scored.fields().iter();
+    fields.filter(|field| !is_ours(field)).cloned().collect()
 }
 
 /// Rows of `scored` with a verdict on every candidate.

@@ -194,13 +194,22 @@ pub enum RunError {
         output: PathBuf,
     },
     /// `run.json` cannot be understood.
-    #[error("`{}` cannot be read as the record of a run", path.display())]
+    #[error(
+        "`{}` cannot be read as the record of a run; remove it and run the pipeline again, finished \
+         pieces stay", path.display()
+    )]
     Record {
         /// The file.
         path: PathBuf,
         /// What is wrong.
         #[source]
         source: serde_json::Error,
+    },
+    /// `run.json` has a form that this version does not know.
+    #[error("`{}` was written by a newer capfilt; use that one, or choose another `--output`", path.display())]
+    NewerRecord {
+        /// The file.
+        path: PathBuf,
     },
     /// Another run writes to the same folder.
     #[error("another run is writing to `{}`; wait for it, or choose another `--output`", output.display())]
@@ -218,7 +227,7 @@ pub enum RunError {
     #[error("cannot use the output folder")]
     Io(#[from] io::Error),
     /// A finished piece cannot be read.
-    #[error("a finished piece cannot be read")]
+    #[error("a finished piece cannot be read; `capfilt run` makes it again")]
     Piece(#[from] FooterError),
     /// A file could not be written.
     #[error(transparent)]
@@ -272,6 +281,8 @@ pub(crate) enum PieceFailure {
     Shard(String),
     /// The run was asked to stop.
     Stopped,
+    /// What an earlier run finished is damaged.
+    Damaged(FooterError),
     /// Nothing else will go better.
     Run(RunError),
 }

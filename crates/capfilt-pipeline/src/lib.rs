@@ -22,16 +22,20 @@ mod file;
 mod keep;
 mod load;
 mod lock;
+mod numbers;
 mod operator;
+mod piece;
 mod plan;
 mod progress;
 mod record;
 mod resume;
+mod retry;
 mod row;
 mod run;
 mod scan;
 mod shelf;
 mod source;
+mod spill;
 pub mod stages;
 mod window;
 mod write;
@@ -50,6 +54,7 @@ pub use progress::Progress;
 pub use record::{
     Counts, Digests, FailureRecord, InputRecord, RunFile, RunState, Timings, Versions,
 };
+pub use retry::{Retry, RetryError};
 pub use run::{RunContext, RunReport, previous_run, run};
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
+use capfilt_fetch::FetchOptions;
 use toml::Value;
 use toml::de::Error as TomlError;
 
@@ -134,7 +135,7 @@ fn anchor(file: &mut PipelineFile, folder: &Path) {
     for stage in &mut file.stage {
         paths.extend(stage.caption.as_mut().map(|caption| &mut caption.model));
         paths.extend(stage.score.as_mut().map(|score| &mut score.model));
-        paths.extend(stage.fetch.as_mut().and_then(|fetch| fetch.folder.as_mut()));
+        paths.extend(stage.fetch.iter_mut().flat_map(FetchOptions::paths_mut));
     }
     for path in paths {
         *path = folder.join(&*path);
@@ -252,7 +253,7 @@ fn verbs(table: &StageTable) -> Vec<Verb> {
     [
         where_.map(Verb::Where),
         where_text.map(Verb::WhereText),
-        fetch.map(Verb::Fetch),
+        fetch.map(|fetch| Verb::Fetch(Box::new(fetch))),
         decode.map(Verb::Decode),
         caption.map(Verb::Caption),
         score.map(Verb::Score),
@@ -300,7 +301,7 @@ fn floor(text: &str, at: usize) -> usize {
 }
 
 /// `message`, and where it names an unknown key or value, the known one that is nearest.
-fn with_nearest(message: &str) -> String {
+pub(crate) fn with_nearest(message: &str) -> String {
     let message = message.trim_end().replace('\n', " ");
     let mut quoted = message.split('`').skip(1).step_by(2);
     let nearest = quoted.next().and_then(|unknown| {

@@ -3,6 +3,8 @@
 use std::fs::{File, TryLockError};
 use std::path::Path;
 
+use capfilt_data::{Step, make_folder};
+
 use crate::error::RunError;
 
 /// Holds an output folder. The lock is the system's: a process that is gone holds nothing.
@@ -15,14 +17,11 @@ pub(crate) struct OutputLock {
 impl OutputLock {
     /// Takes `output`, which is made if need be.
     pub(crate) fn take(output: &Path) -> Result<Self, RunError> {
-        fs_err::create_dir_all(output)?;
-        let file = fs_err::OpenOptions::new()
-            .create(true)
-            .truncate(false)
-            .write(true)
-            .open(output.join(".lock"))?
-            .into_parts()
-            .0;
+        make_folder(output)?;
+        let mut options = fs_err::OpenOptions::new();
+        options.create(true).truncate(false).write(true);
+        let file = Step::Create.take(|| options.open(output.join(".lock")))?;
+        let file = file.into_parts().0;
         match file.try_lock() {
             Ok(()) => Ok(Self { _file: file }),
             Err(TryLockError::WouldBlock) => Err(RunError::Busy {

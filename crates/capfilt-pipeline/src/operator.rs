@@ -3,9 +3,9 @@
 use std::collections::VecDeque;
 use std::fmt::{self, Debug};
 use std::sync::Arc;
+use std::time::Duration;
 
 use arrow::array::RecordBatch;
-use arrow::compute::concat_batches;
 use arrow::datatypes::SchemaRef;
 use datafusion::common::runtime::SpawnedTask;
 use datafusion::common::tree_node::TreeNodeRecursion;
@@ -25,7 +25,11 @@ use datafusion::physical_plan::{
 use futures::future::BoxFuture;
 use futures::{Stream, StreamExt, TryStreamExt, stream};
 
-use crate::row::{BATCH_ROWS, is_rejected};
+use crate::row::{BATCH_ROWS, Place, gather, is_rejected};
+
+/// How long rows that are done wait for others to be handed on with: a batch costs the same whether
+/// it has one row or many.
+const GATHER: Duration = Duration::from_millis(4);
 
 /// What one operator does. Plain settings: nothing is opened before the stream is polled.
 pub(crate) trait Operator: Debug + Send + Sync + 'static {
@@ -169,7 +173,8 @@ pub(crate) trait RowWork: Send + Sync + 'static {
     /// What is learnt about a row.
     type Answer: Send + 'static;
 
-    /// Rows under way at once.
+    /// Rows under way at once. A row that waits costs little besides the work itself, so there may be
+    /// as many as the window admits.
     fn in_flight(&self) -> usize;
 
     /// The work for the only row of `row`, which is still in; `None` where there is nothing to do.
@@ -194,11 +199,14 @@ pub(crate) fn for_each_row<W: RowWork>(
         let work = &work;
         let done = rows(input)
             .map(|row| async move {
-                let row = row?;
-                let asked = if is_rejected(&row, 0)? {
-                    None
-                } else {
-                    work.ask(&row)?
+                let row: Place = row?;
+                let asked = {
+                    let row = row.cut();
+                    if is_rejected(&row, 0)? {
+                        None
+                    } else {
+                        work.ask(&row)?
+                    }
                 };
                 // A task of its own goes on while nobody polls this stream.
                 let answer = match asked {
@@ -212,17 +220,23 @@ pub(crate) fn for_each_row<W: RowWork>(
                 };
                 Ok::<_, DataFusionError>((row, answer))
             })
-            .buffer_unordered(in_flight)
-            .ready_chunks(BATCH_ROWS);
+            .buffer_unordered(in_flight);
         let mut done = std::pin::pin!(done);
-        while let Some(chunk) = done.next().await {
-            let (rows, answers): (Vec<_>, Vec<_>) = chunk
-                .into_iter()
-                .collect::<Result<Vec<_>>>()?
-                .into_iter()
-                .unzip();
-            let Some(first) = rows.first() else { continue };
-            let batch = concat_batches(first.schema_ref(), &rows)?;
+        while let Some(first) = done.next().await {
+            let mut chunk = vec![first?];
+            let mut late = std::pin::pin!(tokio::time::sleep(GATHER));
+            while chunk.len() < BATCH_ROWS {
+                tokio::select! {
+                    biased;
+                    row = done.next() => match row {
+                        Some(row) => chunk.push(row?),
+                        None => break,
+                    },
+                    () = &mut late => break,
+                }
+            }
+            let (rows, answers): (Vec<_>, Vec<_>) = chunk.into_iter().unzip();
+            let batch = gather(&rows)?;
             drop(rows);
             let learnt = work.learn(&batch, answers)?;
             if output.send(Ok(learnt)).await.is_err() {
@@ -235,7 +249,7 @@ pub(crate) fn for_each_row<W: RowWork>(
 }
 
 /// The rows of `input` one by one, in order. A batch is asked for when the one before is used up.
-fn rows(input: SendableRecordBatchStream) -> impl Stream<Item = Result<RecordBatch>> + Send {
+fn rows(input: SendableRecordBatchStream) -> impl Stream<Item = Result<Place>> + Send {
     stream::try_unfold(
         (input, VecDeque::new()),
         |(mut input, mut rows)| async move {
@@ -244,10 +258,7 @@ fn rows(input: SendableRecordBatchStream) -> impl Stream<Item = Result<RecordBat
                     return Ok(Some((row, (input, rows))));
                 }
                 match input.next().await {
-                    Some(batch) => {
-                        let batch: RecordBatch = batch?;
-                        rows.extend((0..batch.num_rows()).map(|row| batch.slice(row, 1)));
-                    }
+                    Some(batch) => rows.extend(Place::all(batch?)),
                     None => return Ok(None),
                 }
             }

@@ -1,6 +1,6 @@
 //! What a run would do: everything that is checked before the first row is read.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -12,10 +12,11 @@ use capfilt_models::{Package, Task};
 use datafusion::error::Result;
 use datafusion::physical_plan::ExecutionPlan;
 
-use crate::derive::PieceFiles;
 use crate::error::{PipelineError, PipelineErrorKind, chain};
 use crate::expression::{Condition, visible};
+use crate::file::Images;
 use crate::load::Pipeline;
+use crate::numbers::Numbers;
 use crate::operator::StageExec;
 use crate::source::{Found, Mapping, find, identity, open};
 use crate::stages::caption::CaptionRows;
@@ -57,6 +58,21 @@ pub(crate) struct ShardPlan {
     mapping: Mapping,
     /// The conditions of the `where` and `where-text` stages, by name.
     conditions: HashMap<String, Condition>,
+}
+
+/// One way of some rows of a shard through all stages into a file.
+#[derive(Debug)]
+pub(crate) struct Pass {
+    /// The rows.
+    pub(crate) numbers: Numbers,
+    /// The file.
+    pub(crate) path: PathBuf,
+    /// Its key-value pairs, as far as they are known before the first row.
+    pub(crate) pairs: Vec<(String, String)>,
+    /// Of which rows pictures are stored.
+    pub(crate) images: Images,
+    /// Whether the rows went that way before.
+    pub(crate) again: bool,
 }
 
 /// Checks everything that can be checked without reading rows, fetching or running a model.
@@ -232,11 +248,7 @@ fn stages_digest(pipeline: &Pipeline, packages: &HashMap<PathBuf, Arc<Package>>)
             let mut stage = stage.clone();
             let mut model = None;
             match &mut stage.verb {
-                Verb::Fetch(fetch) => {
-                    let defaults = capfilt_fetch::FetchOptions::default();
-                    fetch.concurrency = defaults.concurrency;
-                    fetch.per_host = defaults.per_host;
-                }
+                Verb::Fetch(fetch) => **fetch = fetch.what_counts(),
                 Verb::Caption(caption) => {
                     model = Some(std::mem::take(&mut caption.model));
                     caption.batch = crate::stages::caption::batch();
@@ -303,25 +315,28 @@ impl Plan {
         Some(self.packages.get(stage.verb.model()?)?.manifest.image.size)
     }
 
-    /// The DataFusion plan of one piece, from the scan to the writer.
-    pub(crate) fn piece(
-        &self,
-        shard: &ShardPlan,
-        piece: &Piece,
-        files: &PieceFiles,
-        pairs: Vec<(String, String)>,
-    ) -> Result<Arc<dyn ExecutionPlan>> {
-        let source = &self.pipeline.file.source;
-        let mut plan = scan::plan(&shard.footer, piece, &shard.mapping, source.text_source)?;
+    /// Input sizes of the models of `stages`, each once.
+    fn sizes(&self, stages: &[&Stage]) -> Vec<u32> {
+        let sizes: BTreeSet<u32> = stages.iter().filter_map(|stage| self.size(stage)).collect();
+        sizes.into_iter().collect()
+    }
+
+    /// The DataFusion plan of one pass over rows of `shard`, from the scan to the writer.
+    pub(crate) fn pass(&self, shard: &ShardPlan, pass: Pass) -> Result<Arc<dyn ExecutionPlan>> {
+        let mut plan = scan::plan(
+            &shard.footer,
+            &shard.shard,
+            &pass.numbers,
+            &shard.mapping,
+            self.pipeline.file.source.text_source,
+        )?;
         let models: Vec<&Stage> = self
             .pipeline
             .stages
             .iter()
             .filter(|stage| stage.verb.model().is_some())
             .collect();
-        let mut sizes: Vec<u32> = models.iter().filter_map(|stage| self.size(stage)).collect();
-        sizes.sort_unstable();
-        sizes.dedup();
+        let sizes = self.sizes(&models);
         for stage in &self.pipeline.stages {
             let name = stage.name.clone();
             let last = models.last().is_some_and(|last| last.name == stage.name);
@@ -350,7 +365,7 @@ impl Plan {
                     }),
                 ),
                 Verb::Fetch(options) => {
-                    let options = options.clone();
+                    let options = options.as_ref().clone();
                     StageExec::over(
                         plan,
                         Arc::new(Fetch {
@@ -398,13 +413,13 @@ impl Plan {
         }
         let schema: SchemaRef = columns::scored(&shard.mapping.passed_fields());
         let write = WriteRows {
-            path: files.scored.clone(),
-            first: piece.first,
+            path: pass.path,
+            numbers: pass.numbers,
             schema,
-            pairs,
-            images: self.pipeline.file.store.images,
+            pairs: pass.pairs,
+            images: pass.images,
             rule: self.pipeline.keep.clone(),
-            has_ids: shard.mapping.id.is_some(),
+            has_ids: shard.mapping.id.is_some() && !pass.again,
         };
         Ok(StageExec::over(plan, Arc::new(write)))
     }

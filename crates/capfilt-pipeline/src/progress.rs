@@ -67,6 +67,19 @@ impl Tally {
         });
     }
 
+    /// Takes back rows that left, of which all is counted anew as they are tried again.
+    pub(crate) fn take_back(&self, scored: &ScoredCounts) {
+        self.update(|progress| {
+            progress.rows_done = progress.rows_done.saturating_sub(scored.rows);
+            for (reason, rows) in &scored.rejected {
+                if let Some(count) = progress.reasons.get_mut(reason) {
+                    *count = count.saturating_sub(*rows);
+                }
+            }
+            progress.reasons.retain(|_, count| *count > 0);
+        });
+    }
+
     /// Takes note of mapped ids, and warns of the first one that was there before.
     pub(crate) fn ids<'a>(&self, ids: impl Iterator<Item = &'a str>) {
         let mut known = self.ids.lock().unwrap_or_else(PoisonError::into_inner);

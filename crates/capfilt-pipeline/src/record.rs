@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use capfilt_data::replace;
+use capfilt_data::{Footer, replace};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -37,6 +37,9 @@ pub(crate) const PRECISION: &str = "capfilt.precision";
 pub(crate) const COUNTS: &str = "capfilt.counts";
 /// Key of what pictures were stored by: `all`, or the digest of the decision.
 pub(crate) const IMAGES: &str = "capfilt.images";
+
+/// Key of how often the rows that fail in passing were tried, counted from 1.
+pub(crate) const PASSES: &str = "capfilt.passes";
 
 /// Form of `run.json` that this version writes.
 const FORMAT: u32 = 1;
@@ -147,6 +150,12 @@ pub struct Counts {
     pub decided: DecidedCounts,
     /// Rows whose mapped id was there before, in the last run.
     pub duplicate_ids: u64,
+    /// Rows that the last run tried again.
+    #[serde(default)]
+    pub retried: u64,
+    /// Those of them that came in.
+    #[serde(default)]
+    pub recovered: u64,
 }
 
 /// How long it took.
@@ -229,9 +238,15 @@ impl RunFile {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
             text => text?,
         };
-        serde_json::from_str(&text)
-            .map(Some)
-            .map_err(|source| RunError::Record { path, source })
+        let unreadable = |source| RunError::Record {
+            path: path.clone(),
+            source,
+        };
+        let Form { format } = serde_json::from_str(&text).map_err(unreadable)?;
+        if format > FORMAT {
+            return Err(RunError::NewerRecord { path });
+        }
+        serde_json::from_str(&text).map(Some).map_err(unreadable)
     }
 
     /// Writes `run.json`, whole or not at all.
@@ -244,6 +259,12 @@ impl RunFile {
         json.push(b'\n');
         Ok(replace(&path, &json)?)
     }
+}
+
+/// What every form of `run.json` has.
+#[derive(Deserialize)]
+struct Form {
+    format: u32,
 }
 
 impl InputRecord {
@@ -301,17 +322,37 @@ pub(crate) fn stamp(shelf: &Shelf, counts: &ScoredCounts) -> Vec<(String, String
     ]
 }
 
+/// The pairs of ours in a file.
+pub(crate) fn pairs_of(file: &Footer) -> impl Iterator<Item = (String, String)> {
+    let pairs = file.metadata.file_metadata().key_value_metadata();
+    pairs
+        .into_iter()
+        .flatten()
+        .filter(|pair| pair.key.starts_with("capfilt."))
+        .filter_map(|pair| Some((pair.key.clone(), pair.value.clone()?)))
+}
+
+/// What was counted in a `scored` file; nothing where it was written by another version.
+pub(crate) fn counts_of(scored: &Footer) -> Option<ScoredCounts> {
+    serde_json::from_str(scored.value(COUNTS)?).ok()
+}
+
 /// What of an existing output would be made again, and why, in lines.
 pub(crate) fn outlook(plan: &Plan) -> Vec<String> {
     let mut reasons: BTreeMap<String, u64> = BTreeMap::new();
     for (shard, piece) in plan.each_piece() {
         let what = match standing(plan, shard, piece) {
-            Standing::Done {
+            Standing::Scored { due: true, .. } => {
+                "were tried once; rows that failed in passing will be tried again".to_owned()
+            }
+            Standing::Scored { decided: None, .. } => {
+                "will be decided again, without any model".to_owned()
+            }
+            Standing::Scored {
                 input_changed: true,
                 ..
             } => "finished, but their shard changed; `--changed` makes them again".to_owned(),
-            Standing::Done { .. } => "finished".to_owned(),
-            Standing::Derive { .. } => "will be decided again, without any model".to_owned(),
+            Standing::Scored { .. } => "finished".to_owned(),
             Standing::Missing => "will be made".to_owned(),
             Standing::Again(reason) => format!("will be made again: {reason}"),
         };

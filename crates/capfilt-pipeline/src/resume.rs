@@ -1,12 +1,13 @@
 //! What an output folder already has.
 
-use capfilt_data::{Footer, Piece};
+use capfilt_data::Piece;
 
 use crate::counts::{DecidedCounts, ScoredCounts};
 use crate::derive::{PieceFiles, finished};
 use crate::file::Images;
 use crate::plan::{Plan, ShardPlan};
-use crate::record::{COUNTS, IMAGES, INPUT, PIPELINE};
+use crate::record::{IMAGES, INPUT, PIPELINE, counts_of};
+use crate::retry::Retry;
 
 /// How a piece stands.
 #[derive(Debug)]
@@ -15,23 +16,17 @@ pub(crate) enum Standing {
     Missing,
     /// It was made in another way, and why that does not do.
     Again(&'static str),
-    /// It was scored; what follows from that is missing or was decided otherwise.
-    Derive {
-        /// The `scored` file.
-        footer: Box<Footer>,
-        /// What was counted in it.
-        scored: ScoredCounts,
-        /// Whether the shard changed since.
-        input_changed: bool,
-    },
-    /// It is finished.
-    Done {
+    /// It was scored.
+    Scored {
         /// What was counted in `scored`.
         scored: ScoredCounts,
-        /// What was counted in the derived files.
-        decided: DecidedCounts,
+        /// What was counted in the derived files; `None` where one is missing or was decided
+        /// otherwise.
+        decided: Option<DecidedCounts>,
         /// Whether the shard changed since.
         input_changed: bool,
+        /// Whether rows that failed in passing are still to be tried a second time.
+        due: bool,
     },
 }
 
@@ -54,22 +49,13 @@ pub(crate) fn standing(plan: &Plan, shard: &ShardPlan, piece: &Piece) -> Standin
     if input_changed && footer.rows() != piece.rows {
         return Standing::Again("the shard has another number of rows");
     }
-    let Some(scored) = footer
-        .value(COUNTS)
-        .and_then(|json| serde_json::from_str::<ScoredCounts>(json).ok())
-    else {
+    let Some(scored) = counts_of(&footer) else {
         return Standing::Again("it was written by another version");
     };
-    match files.derived(&footer, &decision) {
-        Some(decided) => Standing::Done {
-            scored,
-            decided,
-            input_changed,
-        },
-        None => Standing::Derive {
-            footer: Box::new(footer),
-            scored,
-            input_changed,
-        },
+    Standing::Scored {
+        decided: files.derived(&footer, &decision),
+        input_changed,
+        due: !input_changed && Retry::due(&footer, &scored).is_some(),
+        scored,
     }
 }

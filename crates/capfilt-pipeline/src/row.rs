@@ -12,6 +12,7 @@ use std::sync::Arc;
 use arrow::array::{
     Array, ArrayRef, AsArray, BinaryArray, RecordBatch, StringArray, StructArray, UInt64Array,
 };
+use arrow::compute::interleave_record_batch;
 use arrow::datatypes::{DataType, Field, FieldRef, Schema, SchemaRef, UInt64Type};
 use arrow::error::ArrowError;
 use capfilt_data::{Reject, columns};
@@ -21,6 +22,49 @@ pub(crate) const ROW: &str = ".row";
 
 /// Rows that operators hand on at once: few, because pictures ride along.
 pub(crate) const BATCH_ROWS: usize = 16;
+
+/// A row where it lies. Thousands may wait like that: one that is cut out of its batch has arrays of
+/// its own for every column, a few kilobytes, and holds the same buffers.
+#[derive(Clone, Debug)]
+pub(crate) struct Place {
+    batch: Arc<RecordBatch>,
+    row: usize,
+}
+
+impl Place {
+    /// Every row of `batch`, in order.
+    pub(crate) fn all(batch: RecordBatch) -> impl Iterator<Item = Self> {
+        let batch = Arc::new(batch);
+        (0..batch.num_rows()).map(move |row| Self {
+            batch: Arc::clone(&batch),
+            row,
+        })
+    }
+
+    /// The row cut out.
+    pub(crate) fn cut(&self) -> RecordBatch {
+        self.batch.slice(self.row, 1)
+    }
+}
+
+/// The rows at `places` as one batch; there is at least one.
+pub(crate) fn gather(places: &[Place]) -> Result<RecordBatch, ArrowError> {
+    // Neighbours of one batch, in order, are a part of it: their pictures are not copied.
+    if let Some(first) = places.first()
+        && places.iter().enumerate().all(|(at, place)| {
+            Arc::ptr_eq(&place.batch, &first.batch) && place.row == first.row + at
+        })
+    {
+        return Ok(first.batch.slice(first.row, places.len()));
+    }
+    let batches: Vec<&RecordBatch> = places.iter().map(|place| &*place.batch).collect();
+    let picks: Vec<(usize, usize)> = places
+        .iter()
+        .enumerate()
+        .map(|(at, place)| (at, place.row))
+        .collect();
+    interleave_record_batch(&batches, &picks)
+}
 
 /// Name of the hidden column with RGB pictures of `size` x `size` pixels.
 pub(crate) fn pixels_name(size: u32) -> String {

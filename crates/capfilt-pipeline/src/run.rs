@@ -1,37 +1,43 @@
 //! Running a pipeline: pieces one after the other, overlapping at their borders.
 //!
 //! The next piece starts once the one before has read its last row: models, fetches and decoding
-//! stay busy across the border, and no more than two pieces are ever open.
+//! stay busy across the border, while earlier pieces wait for their slowest hosts and try again what
+//! failed in passing. No more than [`OPEN`] pieces are ever open.
 
-use std::collections::VecDeque;
-use std::path::{Path, PathBuf};
+use std::collections::{BTreeMap, VecDeque};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use capfilt_data::{Footer, Piece, remove_leftovers};
+use capfilt_data::remove_leftovers;
 use capfilt_models::{Stop, runtime};
-use datafusion::execution::TaskContext;
-use datafusion::prelude::SessionConfig;
 use futures::future::BoxFuture;
 use futures::stream::FuturesUnordered;
 use futures::{FutureExt, StreamExt};
 use tokio::sync::watch;
 
 use crate::counts::{DecidedCounts, ScoredCounts};
-use crate::derive::{PieceFiles, derive};
-use crate::error::{PieceFailure, RunError};
+use crate::error::{PieceFailure, RunError, chain};
 use crate::load::Pipeline;
 use crate::lock::OutputLock;
-use crate::plan::{Plan, ShardPlan, check};
+use crate::piece::{Done, PieceRun, Task, Todo};
+use crate::plan::{Plan, check};
 use crate::progress::{Progress, Tally};
-use crate::record::{FailureRecord, RunFile, RunState, pairs};
+use crate::record::{FailureRecord, RunFile, RunState};
 use crate::resume::{Standing, standing};
-use crate::row::BATCH_ROWS;
+use crate::retry::Retry;
 use crate::shelf::{Shelf, blocking};
-use crate::window::{Budget, Window};
+use crate::window::Window;
 
 /// How often it is looked whether the run shall stop.
 const LOOK: Duration = Duration::from_millis(50);
+
+/// Pieces that may be open at once: one that reads, and others that are past that. Each of those may
+/// wait as long as its slowest URL takes, and once more when it tries again, doing next to nothing
+/// meanwhile: with fewer, a percent of stalling URLs would hold up the run. All share the rows and
+/// bytes under way; an open piece of its own costs what its writer has not written yet, and what
+/// waits for an earlier row in memory, some 12 MiB at most.
+const OPEN: usize = 16;
 
 /// What a run needs besides its pipeline.
 #[derive(Debug)]
@@ -44,6 +50,8 @@ pub struct RunContext {
     pub progress: watch::Sender<Progress>,
     /// Makes pieces again whose shard changed since they were finished.
     pub changed: bool,
+    /// Tries rows of finished pieces again that left for one of these reasons.
+    pub retry: Retry,
 }
 
 /// What a run did.
@@ -55,22 +63,28 @@ pub struct RunReport {
     pub scored: u64,
     /// Pieces that this run decided again from their scores.
     pub decided: u64,
+    /// Pieces that an earlier run scored, and of which this one tried rows again.
+    pub retried: u64,
 }
 
 impl RunReport {
     /// Whether there was nothing to do.
     pub fn was_finished(&self) -> bool {
-        self.record.state == RunState::Finished && self.scored + self.decided == 0
+        self.record.state == RunState::Finished && self.scored + self.decided + self.retried == 0
     }
 }
 
 /// Runs `pipeline`, or goes on with it: pieces that are finished are left as they are.
 pub async fn run(pipeline: &Pipeline, context: RunContext) -> Result<RunReport, RunError> {
     let started = Instant::now();
+    let output = pipeline.output.clone();
+    // Whoever cannot have the folder learns it before thousands of shards are looked at; and a plan
+    // that does not hold makes no folder.
+    let lock = output.is_dir().then(|| OutputLock::take(&output));
+    let lock = lock.transpose()?;
     let planned = pipeline.clone();
     let plan = in_background(move || check(&planned)).await??;
-    let output = pipeline.output.clone();
-    let lock = OutputLock::take(&output)?;
+    let lock = lock.map_or_else(|| OutputLock::take(&output), Ok)?;
     let previous = previous_run(pipeline)?;
     remove_leftovers(&output)?;
     let mut run = Run::begin(Arc::new(plan), &context, previous.as_ref())?;
@@ -79,10 +93,11 @@ pub async fn run(pipeline: &Pipeline, context: RunContext) -> Result<RunReport, 
             record: previous,
             scored: 0,
             decided: 0,
+            retried: 0,
         });
     }
     run.record.write(&output)?;
-    let ended = run.pieces(&context.stop).await;
+    let ended = run.all_pieces().await;
     // What was dropped is gone when its thread is; a killed thread's file goes now.
     remove_leftovers(&output)?;
     run.record.state = match &ended {
@@ -92,11 +107,11 @@ pub async fn run(pipeline: &Pipeline, context: RunContext) -> Result<RunReport, 
         Ok(()) => RunState::Partial,
     };
     run.record.timings.seconds = started.elapsed().as_secs_f64();
-    let devices = run.shelf.devices();
+    let devices = run.pieces.shelf.devices();
     if !devices.is_empty() {
         run.record.devices = devices;
     }
-    run.record.counts.duplicate_ids = run.tally.duplicate_ids();
+    run.record.counts.duplicate_ids = run.pieces.tally.duplicate_ids();
     let written = run.record.write(&output);
     drop(lock);
     // The error that ended the run says more than one that the record met afterwards.
@@ -106,10 +121,11 @@ pub async fn run(pipeline: &Pipeline, context: RunContext) -> Result<RunReport, 
         record: run.record,
         scored: run.scored,
         decided: run.decided,
+        retried: run.retried,
     })
 }
 
-async fn in_background<T: Send + 'static>(
+pub(crate) async fn in_background<T: Send + 'static>(
     work: impl FnOnce() -> T + Send + 'static,
 ) -> Result<T, RunError> {
     blocking(work).await.map_err(|source| RunError::Plan {
@@ -139,36 +155,18 @@ pub fn previous_run(pipeline: &Pipeline) -> Result<Option<RunFile>, RunError> {
     Ok(Some(record))
 }
 
-/// What is to be done with one piece.
-#[derive(Clone, Debug)]
-struct Todo {
-    shard: usize,
-    piece: Piece,
-    /// The `scored` file, where only the decision is to be taken again.
-    scored: Option<(Box<Footer>, ScoredCounts)>,
-}
-
-/// What was done with one piece.
-struct Done {
-    scored: ScoredCounts,
-    decided: DecidedCounts,
-    only_decided: bool,
-}
-
 type Running = BoxFuture<'static, (Todo, Result<Done, PieceFailure>)>;
 
 /// A run under way.
 struct Run {
-    plan: Arc<Plan>,
+    pieces: PieceRun,
     record: RunFile,
-    shelf: Arc<Shelf>,
-    tally: Arc<Tally>,
-    budget: Arc<Budget>,
     todo: VecDeque<Todo>,
-    stop: Stop,
-    runtime: Option<String>,
+    /// The file of ONNX Runtime, where one was named.
+    library: Option<PathBuf>,
     scored: u64,
     decided: u64,
+    retried: u64,
 }
 
 impl Run {
@@ -177,7 +175,6 @@ impl Run {
         context: &RunContext,
         previous: Option<&RunFile>,
     ) -> Result<Self, RunError> {
-        let tally = Arc::new(Tally::new(context.progress.clone()));
         let shelf = Shelf::new(
             plan.pipeline.file.device,
             context.runtime.as_deref(),
@@ -186,20 +183,24 @@ impl Run {
         );
         let mut run = Self {
             record: RunFile::begin(&plan, previous),
-            shelf: Arc::new(shelf),
-            tally,
-            budget: Arc::default(),
+            pieces: PieceRun {
+                plan,
+                shelf: Arc::new(shelf),
+                tally: Arc::new(Tally::new(context.progress.clone())),
+                budget: Arc::default(),
+                retry: context.retry.clone(),
+                runtime: None,
+                stop: context.stop.clone(),
+            },
             todo: VecDeque::new(),
-            stop: context.stop.clone(),
-            runtime: None,
+            library: context.runtime.clone(),
             scored: 0,
             decided: 0,
-            plan,
+            retried: 0,
         };
         run.look_around(context.changed);
-        let scores = run.todo.iter().any(|todo| todo.scored.is_none());
-        if scores && !run.plan.packages.is_empty() {
-            run.load_runtime(context.runtime.as_deref())?;
+        if run.todo.iter().any(|todo| todo.task != Task::Decide) {
+            run.load_runtime()?;
         }
         Ok(run)
     }
@@ -218,52 +219,54 @@ impl Run {
 
     /// Finds out what is finished, and says what will be made again and why.
     fn look_around(&mut self, changed: bool) {
-        let plan = Arc::clone(&self.plan);
-        let (mut again, mut input_changes) = (std::collections::BTreeMap::new(), 0_u64);
-        self.tally.update(|progress| {
+        let plan = Arc::clone(&self.pieces.plan);
+        let (mut again, mut input_changes) = (BTreeMap::new(), 0_u64);
+        self.pieces.tally.update(|progress| {
             progress.pieces_total = plan.pieces() as u64;
             progress.rows_total = plan.rows();
         });
         for (index, shard) in plan.shards.iter().enumerate() {
             for piece in &shard.pieces {
-                let mut todo = Todo {
-                    shard: index,
-                    piece: piece.clone(),
-                    scored: None,
-                };
-                match standing(&plan, shard, piece) {
-                    Standing::Missing => {}
-                    Standing::Again(reason) => *again.entry(reason).or_insert(0_u64) += 1,
-                    Standing::Derive {
-                        input_changed: true,
-                        ..
+                let standing = standing(&plan, shard, piece);
+                let task = match &standing {
+                    Standing::Missing => Task::Score,
+                    Standing::Again(reason) => {
+                        *again.entry(*reason).or_insert(0_u64) += 1;
+                        Task::Score
                     }
-                    | Standing::Done {
+                    Standing::Scored {
                         input_changed: true,
                         ..
                     } if changed => {
                         *again.entry("the shard changed").or_default() += 1;
+                        Task::Score
                     }
-                    Standing::Derive {
-                        footer,
-                        scored,
-                        input_changed,
-                    } => {
-                        input_changes += u64::from(input_changed);
-                        todo.scored = Some((footer, scored));
-                    }
-                    Standing::Done {
+                    Standing::Scored {
                         scored,
                         decided,
                         input_changed,
+                        due,
                     } => {
-                        input_changes += u64::from(input_changed);
-                        self.count(&scored, &decided);
-                        self.tally.rows(&scored, &decided);
-                        continue;
+                        input_changes += u64::from(*input_changed);
+                        // Rows of a shard that changed may be others.
+                        let asked = !input_changed && self.pieces.retry.part_of(scored).rows > 0;
+                        let retry = *due || asked;
+                        match decided {
+                            _ if retry => Task::Retry,
+                            None => Task::Decide,
+                            Some(decided) => {
+                                self.count(scored, decided);
+                                self.pieces.tally.rows(scored, decided);
+                                continue;
+                            }
+                        }
                     }
-                }
-                self.todo.push_back(todo);
+                };
+                self.todo.push_back(Todo {
+                    shard: index,
+                    piece: piece.clone(),
+                    task,
+                });
             }
         }
         for (reason, pieces) in again {
@@ -275,21 +278,26 @@ impl Run {
                  them again"
             );
         }
-        let decide = self
-            .todo
-            .iter()
-            .filter(|todo| todo.scored.is_some())
-            .count();
-        if decide > 0 {
-            tracing::info!("{decide} pieces are decided again from their scores");
+        let count = |task| self.todo.iter().filter(|todo| todo.task == task).count();
+        match count(Task::Decide) {
+            0 => {}
+            pieces => tracing::info!("{pieces} pieces are decided again from their scores"),
+        }
+        match count(Task::Retry) {
+            0 => {}
+            pieces => tracing::info!("rows of {pieces} finished pieces are tried again"),
         }
     }
 
-    fn load_runtime(&mut self, explicit: Option<&Path>) -> Result<(), RunError> {
-        let loaded = runtime::find(explicit)
+    /// Loads ONNX Runtime, if rows will need it.
+    fn load_runtime(&mut self) -> Result<(), RunError> {
+        if self.pieces.plan.packages.is_empty() || self.pieces.runtime.is_some() {
+            return Ok(());
+        }
+        let loaded = runtime::find(self.library.as_deref())
             .and_then(|library| runtime::load(&library, None))
             .map_err(|error| RunError::Model(error.into()))?;
-        self.runtime = Some(loaded.version.clone());
+        self.pieces.runtime = Some(loaded.version.clone());
         self.record.versions.runtime = Some(loaded.version.clone());
         let bytes = fs_err::read(&loaded.path)?;
         self.record.digests.runtime = Some(capfilt_data::footer::hex_digest(&bytes));
@@ -300,18 +308,21 @@ impl Run {
         self.record.counts.pieces += 1;
         self.record.counts.scored.add(scored);
         self.record.counts.decided.add(decided);
-        self.tally.update(|progress| progress.pieces_done += 1);
+        self.pieces
+            .tally
+            .update(|progress| progress.pieces_done += 1);
     }
 
     /// Takes all pieces to their end, or to where the run is stopped.
-    async fn pieces(&mut self, stop: &Stop) -> Result<(), RunError> {
+    async fn all_pieces(&mut self) -> Result<(), RunError> {
         let mut running: FuturesUnordered<Running> = FuturesUnordered::new();
         let mut look = tokio::time::interval(LOOK);
         let mut newest: Option<Arc<Window>> = None;
         loop {
-            let may_start = running.len() < 2 && newest.as_ref().is_none_or(|one| one.is_read());
+            let may_start = running.len() < OPEN && newest.as_ref().is_none_or(|one| one.is_read());
             if may_start && let Some(todo) = self.todo.pop_front() {
-                let window = Arc::new(Window::new(Arc::clone(&self.budget), todo.piece.first));
+                let budget = Arc::clone(&self.pieces.budget);
+                let window = Arc::new(Window::new(budget, todo.piece.first));
                 newest = Some(Arc::clone(&window));
                 running.push(self.start(todo, window));
                 continue;
@@ -327,7 +338,7 @@ impl Run {
                 },
                 _ = look.tick() => {}
             }
-            if stop.is_stopped() {
+            if self.pieces.stop.is_stopped() {
                 return Ok(());
             }
         }
@@ -338,20 +349,35 @@ impl Run {
         match done {
             Ok(done) => {
                 self.count(&done.scored, &done.decided);
-                if done.only_decided {
-                    self.tally.rows(&done.scored, &done.decided);
-                    self.decided += 1;
-                } else {
-                    self.record.timings.rows += done.scored.rows;
-                    self.scored += 1;
+                let (finished, rows) = match todo.task {
+                    Task::Score => (&mut self.scored, done.scored.rows),
+                    Task::Retry => (&mut self.retried, done.again.retried),
+                    Task::Decide => (&mut self.decided, 0),
+                };
+                *finished += 1;
+                self.record.timings.rows += rows;
+                self.record.counts.retried += done.again.retried;
+                self.record.counts.recovered += done.again.recovered;
+                if todo.task != Task::Score {
+                    self.pieces.tally.rows(&done.scored, &done.decided);
                 }
-                self.record.write(&self.plan.pipeline.output)?;
+                self.record.write(&self.pieces.plan.pipeline.output)?;
                 Ok(true)
             }
             Err(PieceFailure::Stopped) => Ok(false),
             Err(PieceFailure::Run(error)) => Err(error),
+            Err(PieceFailure::Damaged(error)) => {
+                let (piece, error) = (todo.piece.to_string(), chain(&error));
+                tracing::warn!(piece, error, "a finished piece is made again");
+                self.load_runtime()?;
+                self.todo.push_front(Todo {
+                    task: Task::Score,
+                    ..todo.clone()
+                });
+                Ok(true)
+            }
             Err(PieceFailure::Shard(reason)) => {
-                let shard = &self.plan.shards[todo.shard];
+                let shard = &self.pieces.plan.shards[todo.shard];
                 let piece = todo.piece.to_string();
                 tracing::warn!(piece, reason, "a piece failed; the others go on");
                 self.record.failed.push(FailureRecord {
@@ -366,86 +392,13 @@ impl Run {
     }
 
     fn start(&self, todo: Todo, window: Arc<Window>) -> Running {
-        let piece = PieceRun {
-            plan: Arc::clone(&self.plan),
-            shelf: Arc::clone(&self.shelf),
-            tally: Arc::clone(&self.tally),
-            runtime: self.runtime.clone(),
-            stop: self.stop.clone(),
-        };
+        let pieces = self.pieces.clone();
         async move {
-            let done = piece.run(&todo, &window).await;
+            let done = pieces.run(&todo, &window).await;
             // However it ended, the next piece need not wait for its rows.
             window.read();
             (todo, done)
         }
         .boxed()
-    }
-}
-
-/// One piece under way.
-struct PieceRun {
-    plan: Arc<Plan>,
-    shelf: Arc<Shelf>,
-    tally: Arc<Tally>,
-    runtime: Option<String>,
-    stop: Stop,
-}
-
-impl PieceRun {
-    async fn run(&self, todo: &Todo, window: &Arc<Window>) -> Result<Done, PieceFailure> {
-        let files = PieceFiles::new(&self.plan.pipeline.output, &todo.piece.file());
-        let shard = &self.plan.shards[todo.shard];
-        let name = todo.piece.to_string();
-        let (footer, scored, only_decided) = if let Some((footer, scored)) = &todo.scored {
-            window.read();
-            (footer.as_ref().clone(), scored.clone(), true)
-        } else {
-            self.score(shard, &todo.piece, &files, window)
-                .await
-                .map_err(|error| RunError::of_piece(&name, error))?;
-            let read = Footer::read(&files.scored);
-            let footer = read.map_err(|error| PieceFailure::Run(error.into()))?;
-            let counts = footer
-                .value(crate::record::COUNTS)
-                .and_then(|json| serde_json::from_str(json).ok())
-                .unwrap_or_default();
-            (footer, counts, false)
-        };
-        let rule = self.plan.pipeline.keep.clone();
-        let stop = self.stop.clone();
-        let derived = in_background(move || derive(&files, &footer, &rule, &|| stop.is_stopped()))
-            .await
-            .and_then(|derived| derived)
-            .map_err(PieceFailure::Run)?;
-        let decided = derived.ok_or(PieceFailure::Stopped)?;
-        Ok(Done {
-            scored,
-            decided,
-            only_decided,
-        })
-    }
-
-    /// Takes the rows of a piece through the stages into `scored`.
-    async fn score(
-        &self,
-        shard: &ShardPlan,
-        piece: &Piece,
-        files: &PieceFiles,
-        window: &Arc<Window>,
-    ) -> datafusion::error::Result<()> {
-        let pairs = pairs(&self.plan, shard, self.runtime.as_deref());
-        let plan = self.plan.piece(shard, piece, files, pairs)?;
-        let config = SessionConfig::new()
-            .with_batch_size(BATCH_ROWS)
-            .with_extension(Arc::clone(&self.shelf))
-            .with_extension(Arc::clone(&self.tally))
-            .with_extension(Arc::clone(window));
-        let context = Arc::new(TaskContext::default().with_session_config(config));
-        let mut report = plan.execute(0, context)?;
-        while let Some(written) = report.next().await {
-            written?;
-        }
-        Ok(())
     }
 }

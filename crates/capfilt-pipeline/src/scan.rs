@@ -9,6 +9,9 @@
 //! piece             |-----------------------|
 //! windows           |---|---|---|---|---|---|
 //! ```
+//!
+//! Where only some rows of a piece are wanted, windows select them, and those without any are left
+//! out.
 
 use std::fmt;
 use std::ops::Range;
@@ -20,7 +23,7 @@ use arrow::array::{
 use arrow::datatypes::{DataType, SchemaRef};
 use capfilt_data::candidate::candidates_array;
 use capfilt_data::read::{image_column, plain_column, text_column};
-use capfilt_data::{Candidate, ColumnError, Footer, Piece, Source, columns};
+use capfilt_data::{Candidate, ColumnError, Footer, Shard, Source, columns};
 use capfilt_fetch::Bytes;
 use datafusion::datasource::listing::PartitionedFile;
 use datafusion::datasource::object_store::ObjectStoreUrl;
@@ -44,6 +47,7 @@ use futures::future::BoxFuture;
 use futures::{FutureExt, Stream, StreamExt};
 
 use crate::file::TextSource;
+use crate::numbers::{Each, Numbers};
 use crate::operator::{Operator, StageExec};
 use crate::row::{self, BATCH_ROWS};
 use crate::source::Mapping;
@@ -52,16 +56,18 @@ use crate::window::Window;
 /// Compressed bytes that one window reads.
 const WINDOW_BYTES: u64 = 8 << 20;
 
-/// The plan of one piece up to the first stage.
+/// The plan of the rows `numbers` of one shard up to the first stage.
 pub(crate) fn plan(
     footer: &Footer,
-    piece: &Piece,
+    shard: &Shard,
+    numbers: &Numbers,
     mapping: &Mapping,
     text_source: TextSource,
 ) -> Result<Arc<dyn ExecutionPlan>> {
-    let scan = scan(footer, piece)?;
+    let scan = scan(footer, numbers)?;
     let source = SourceRows {
-        piece: piece.clone(),
+        shard: shard.clone(),
+        numbers: numbers.clone(),
         mapping: mapping.clone(),
         text_source: match text_source {
             TextSource::Web => Source::Web,
@@ -71,13 +77,13 @@ pub(crate) fn plan(
     Ok(StageExec::over(scan, Arc::new(source)))
 }
 
-fn scan(footer: &Footer, piece: &Piece) -> Result<Arc<dyn ExecutionPlan>> {
+fn scan(footer: &Footer, numbers: &Numbers) -> Result<Arc<dyn ExecutionPlan>> {
     // The library wants absolute paths; a shard that is gone by now fails when it is read.
     let path = std::path::absolute(&footer.path)?;
     let location = StorePath::from_absolute_path(&path)
         .map_err(|error| DataFusionError::ObjectStore(Box::new(error.into())))?;
     let groups = footer.metadata.num_row_groups();
-    let windows = windows(footer, piece);
+    let windows = windows(footer, numbers);
     let files: Vec<PartitionedFile> = windows
         .into_iter()
         .map(|window| {
@@ -108,51 +114,50 @@ fn scan(footer: &Footer, piece: &Piece) -> Result<Arc<dyn ExecutionPlan>> {
 struct Part {
     group: usize,
     group_rows: usize,
-    rows: Range<usize>,
+    rows: Vec<Range<usize>>,
 }
 
 impl Part {
     fn access(&self) -> RowGroupAccess {
-        if self.rows == (0..self.group_rows) {
+        if matches!(self.rows.as_slice(), [all] if *all == (0..self.group_rows)) {
             return RowGroupAccess::Scan;
         }
-        let ranges = std::iter::once(self.rows.clone());
         RowGroupAccess::Selection(RowSelection::from_consecutive_ranges(
-            ranges,
+            self.rows.iter().cloned(),
             self.group_rows,
         ))
     }
 }
 
-/// The windows that cover the rows of `piece`, in order.
-fn windows(footer: &Footer, piece: &Piece) -> Vec<Part> {
+/// The windows that cover the rows `numbers`, in order.
+fn windows(footer: &Footer, numbers: &Numbers) -> Vec<Part> {
     let mut parts = Vec::new();
-    let wanted = piece.first..piece.first + piece.rows;
     let mut start = 0;
     for (group, about) in footer.metadata.row_groups().iter().enumerate() {
         let rows = u64::try_from(about.num_rows()).unwrap_or(0);
-        let (from, to) = (wanted.start.max(start), wanted.end.min(start + rows));
-        if from < to {
-            let bytes = u64::try_from(about.compressed_size()).unwrap_or(0).max(1);
-            // Without an index of pages every window would read the whole row group.
-            let step = if has_pages(&footer.metadata, group) {
-                u64::max(rows.saturating_mul(WINDOW_BYTES) / bytes, BATCH_ROWS as u64)
-            } else {
-                rows
-            };
-            let mut first = from;
-            while first < to {
-                let last = (first + step).min(to);
-                let at = |row: u64| usize::try_from(row - start).unwrap_or(usize::MAX);
-                parts.push(Part {
-                    group,
-                    group_rows: usize::try_from(rows).unwrap_or(usize::MAX),
-                    rows: at(first)..at(last),
-                });
-                first = last;
-            }
+        let end = start + rows;
+        let bytes = u64::try_from(about.compressed_size()).unwrap_or(0).max(1);
+        // Without an index of pages every window would read the whole row group.
+        let step = if has_pages(&footer.metadata, group) {
+            u64::max(rows.saturating_mul(WINDOW_BYTES) / bytes, BATCH_ROWS as u64)
+        } else {
+            rows
+        };
+        let at = |row: u64| usize::try_from(row - start).unwrap_or(usize::MAX);
+        let mut first = start;
+        while let Some(next) = numbers.within(&(first..end)).next() {
+            let last = (next.start + step).min(end);
+            parts.push(Part {
+                group,
+                group_rows: usize::try_from(rows).unwrap_or(usize::MAX),
+                rows: numbers
+                    .within(&(next.start..last))
+                    .map(|range| at(range.start)..at(range.end))
+                    .collect(),
+            });
+            first = last;
         }
-        start += rows;
+        start = end;
     }
     parts
 }
@@ -230,7 +235,8 @@ impl AsyncFileReader for KnownFooterReader {
 /// Gives the shard's columns the names and forms that stages know, and each row its number.
 #[derive(Debug)]
 struct SourceRows {
-    piece: Piece,
+    shard: Shard,
+    numbers: Numbers,
     mapping: Mapping,
     text_source: Source,
 }
@@ -239,12 +245,7 @@ impl Operator for SourceRows {
     const NAME: &'static str = "SourceExec";
 
     fn describe(&self) -> String {
-        let first = self.piece.first;
-        format!(
-            "piece={}, rows={first}..{}",
-            self.piece,
-            first + self.piece.rows
-        )
+        format!("shard={}, rows={}", self.shard, self.numbers)
     }
 
     fn schema(&self, _: &SchemaRef) -> SchemaRef {
@@ -258,26 +259,27 @@ impl Operator for SourceRows {
     ) -> impl Stream<Item = Result<RecordBatch>> + Send + 'static {
         let window = context.session_config().get_extension::<Window>();
         let schema = self.schema(&input.schema());
-        let start = self.piece.first;
-        futures::stream::try_unfold((input, start), move |(mut input, next)| {
+        let numbers = self.numbers.each();
+        futures::stream::try_unfold((input, numbers), move |(mut input, mut numbers)| {
             let (source, window, schema) = (Arc::clone(&self), window.clone(), Arc::clone(&schema));
             async move {
                 let Some(batch) = input.next().await else {
                     if let Some(window) = window {
                         window.read();
                     }
-                    return source.ended(next);
+                    return ended(numbers);
                 };
-                let rows = source.named(&batch?, next, &schema)?;
-                if let Some(window) = window {
-                    window.admit(next).await;
-                    for index in 0..rows.num_rows() {
+                let batch = batch?;
+                let numbered: Vec<u64> = numbers.by_ref().take(batch.num_rows()).collect();
+                let rows = source.named(&batch, &numbered, &schema)?;
+                if let (Some(window), Some(first)) = (window, numbered.first()) {
+                    window.admit(*first).await;
+                    for (index, number) in numbered.iter().enumerate() {
                         let bytes = row::image_at(&rows, index)?.map_or(0, <[u8]>::len);
-                        window.hold(next + index as u64, bytes as u64);
+                        window.hold(*number, bytes as u64);
                     }
                 }
-                let next = next + rows.num_rows() as u64;
-                Ok(Some((rows, (input, next))))
+                Ok(Some((rows, (input, numbers))))
             }
         })
     }
@@ -287,37 +289,39 @@ fn of_column(error: ColumnError) -> DataFusionError {
     DataFusionError::External(Box::new(error))
 }
 
-type NextRows = Option<(RecordBatch, (SendableRecordBatchStream, u64))>;
+type NextRows = Option<(RecordBatch, (SendableRecordBatchStream, Each))>;
 
-impl SourceRows {
-    /// A shard that gives fewer rows than its footer promised is broken.
-    fn ended(&self, next: u64) -> Result<NextRows> {
-        let expected = self.piece.first + self.piece.rows;
-        if next == expected {
-            return Ok(None);
-        }
+/// A shard that gives fewer rows than its footer promised is broken.
+fn ended(mut numbers: Each) -> Result<NextRows> {
+    numbers.next().map_or(Ok(None), |missing| {
         Err(DataFusionError::ParquetError(Box::new(
             datafusion::parquet::errors::ParquetError::EOF(format!(
-                "the rows end at {next}, expected {expected}"
+                "the rows end before row {missing}"
             )),
         )))
-    }
+    })
+}
 
-    fn named(&self, batch: &RecordBatch, first: u64, schema: &SchemaRef) -> Result<RecordBatch> {
+impl SourceRows {
+    fn named(
+        &self,
+        batch: &RecordBatch,
+        numbers: &[u64],
+        schema: &SchemaRef,
+    ) -> Result<RecordBatch> {
         let rows = batch.num_rows();
         let text = |index: Option<usize>| {
             index
                 .map(|index| text_column(batch.column(index)).map_err(of_column))
                 .transpose()
         };
-        let numbers = first..first + rows as u64;
         let ids = text(self.mapping.id)?;
         let ids: StringArray = numbers
-            .clone()
+            .iter()
             .enumerate()
             .map(|(index, number)| {
                 let mapped = ids.as_ref().and_then(|ids| row::text_at(ids, index));
-                Some(mapped.map_or_else(|| self.piece.shard.row_id(number), str::to_owned))
+                Some(mapped.map_or_else(|| self.shard.row_id(*number), str::to_owned))
             })
             .collect();
         let nothing = || StringArray::new_null(rows);
@@ -330,7 +334,7 @@ impl SourceRows {
         let candidates: Vec<Vec<Candidate>> =
             texts.iter().map(|text| self.candidates(text)).collect();
         let mut arrays: Vec<ArrayRef> = vec![
-            Arc::new(UInt64Array::from_iter_values(numbers)),
+            Arc::new(UInt64Array::from(numbers.to_vec())),
             Arc::new(ids),
             Arc::new(urls),
             Arc::new(texts),

@@ -12,7 +12,9 @@ use crate::derive::PieceFiles;
 use crate::error::RunError;
 use crate::record::RunState;
 use crate::test_shards::{bmp, column_texts, data_url, texts, write_parquet};
-use crate::{Decision, Overrides, Progress, RunContext, RunReport, decide, load, run};
+use crate::{Decision, Overrides, Progress, Retry, RunContext, RunReport, decide, load, run};
+
+mod retry;
 
 /// A pipeline in a folder of its own.
 struct Lab {
@@ -88,6 +90,7 @@ impl Lab {
                 stop: Stop::new(),
                 progress,
                 changed,
+                retry: Retry::default(),
             },
         )
         .await
@@ -437,6 +440,7 @@ async fn a_stopped_run_leaves_nothing_half_written() {
         stop,
         progress,
         changed: false,
+        retry: Retry::default(),
     };
     let report = run(&pipeline, context).await.unwrap();
     assert_eq!(report.record.state, RunState::Stopped);

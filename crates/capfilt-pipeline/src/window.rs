@@ -1,20 +1,63 @@
 //! How far rows of a piece may run ahead of the first one that is not written yet.
+//!
+//! Three bounds hold together. Rows that are under way cost little until their picture is there, so
+//! many may be: they wait for their host, and hosts are asked side by side. The bytes of pictures
+//! are few: once they are used up, no further picture is begun, neither read from the shard
+//! ([`Window::admit`]) nor fetched ([`Window::room`]). And what is next to be written may always go
+//! on, or nothing would ever free what the rows behind it hold.
 
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use tokio::sync::Notify;
+use tokio::sync::{Notify, oneshot};
 
-/// Rows that may be under way in one piece.
-const ROWS: u64 = 4_096;
+/// Rows that may be under way in all pieces of a run. Behind a URL that takes its ten seconds, as
+/// many as this pass meanwhile; most of them are done and wait in a few hundred bytes.
+const ROWS: usize = 65_536;
+/// Rows that may wait for their hosts at once: as many as hosts are interleaved over. One takes a
+/// few kilobytes.
+pub(crate) const FETCHING: usize = 8_192;
 /// Bytes of pictures that may be under way in all pieces of a run.
 const BYTES: u64 = 64 << 20;
+/// Rows from the first one that is not written that may fetch their picture however many bytes are
+/// under way: with only that one row, a full window would ask its host for one picture at a time.
+const NEAR: u64 = 32;
 
-/// The bytes of pictures under way, over all pieces of a run.
+/// What is under way in all pieces of a run.
 #[derive(Debug, Default)]
 pub(crate) struct Budget {
-    bytes: Mutex<u64>,
+    held: Mutex<Held>,
     freed: Notify,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Held {
+    rows: usize,
+    bytes: u64,
+}
+
+impl Held {
+    fn has_rows(self) -> bool {
+        self.rows < ROWS
+    }
+
+    fn has_bytes(self) -> bool {
+        self.bytes < BYTES
+    }
+}
+
+impl Budget {
+    fn now(&self) -> Held {
+        *self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn give_back(&self, freed: Held) {
+        let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
+        held.rows = held.rows.saturating_sub(freed.rows);
+        held.bytes = held.bytes.saturating_sub(freed.bytes);
+        drop(held);
+        self.freed.notify_waiters();
+    }
 }
 
 /// The rows of one piece that are under way: a slow row holds back the rows behind it only once
@@ -30,7 +73,9 @@ struct State {
     /// The first row that is not written.
     next: u64,
     /// Bytes of the picture of each row under way.
-    bytes: HashMap<u64, u64>,
+    bytes: BTreeMap<u64, u64>,
+    /// Rows that wait for room to fetch their picture.
+    waiting: BTreeMap<u64, oneshot::Sender<()>>,
     /// Whether the piece has read its last row.
     read: bool,
 }
@@ -42,10 +87,15 @@ impl Window {
             budget,
             state: Mutex::new(State {
                 next: first,
-                bytes: HashMap::new(),
+                bytes: BTreeMap::new(),
+                waiting: BTreeMap::new(),
                 read: false,
             }),
         }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Waits until `row` may start. The first row that is not written may always start: whatever
@@ -55,87 +105,108 @@ impl Window {
             let mut freed = std::pin::pin!(self.budget.freed.notified());
             // Listening begins before looking, so that no wake-up is missed.
             freed.as_mut().enable();
-            if self.admits(row) {
+            let held = self.budget.now();
+            if row <= self.state().next || (held.has_rows() && held.has_bytes()) {
                 return;
             }
             freed.await;
         }
     }
 
-    fn admits(&self, row: u64) -> bool {
-        let next = self
-            .state
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .next;
-        let bytes = *self
-            .budget
-            .bytes
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        row <= next || (row < next + ROWS && bytes < BYTES)
+    /// Whether the picture of `row` may be fetched now.
+    pub(crate) fn has_room(&self, row: u64) -> bool {
+        row < self.state().next + NEAR || self.budget.now().has_bytes()
     }
 
-    /// Counts the picture of `row`.
+    /// Waits until the picture of `row` may be fetched, or nearly so: [`Window::has_room`] says
+    /// whether it still may when its turn comes. Wakes no more rows than there is likely room for,
+    /// the first ones first, however many wait.
+    pub(crate) async fn room(&self, row: u64) {
+        while !self.has_room(row) {
+            let (wake, woken) = oneshot::channel();
+            self.state().waiting.insert(row, wake);
+            // What was freed between looking and waiting woke nobody.
+            if self.has_room(row) {
+                return;
+            }
+            // An error is as good as being woken: it is looked again.
+            drop(woken.await);
+        }
+    }
+
+    /// Counts the row, and the bytes of its picture.
     pub(crate) fn hold(&self, row: u64, bytes: u64) {
-        let before = {
-            let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-            state.bytes.insert(row, bytes).unwrap_or(0)
-        };
-        let mut all = self
+        let before = self.state().bytes.insert(row, bytes);
+        let mut held = self
             .budget
-            .bytes
+            .held
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
-        *all = (*all + bytes).saturating_sub(before);
+        held.rows += usize::from(before.is_none());
+        held.bytes = (held.bytes + bytes).saturating_sub(before.unwrap_or(0));
     }
 
     /// Everything before `next` is written.
     pub(crate) fn advance(&self, next: u64) {
-        let freed: u64 = {
-            let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-            let done: Vec<u64> = (state.next..next).collect();
-            state.next = next;
-            done.iter().filter_map(|row| state.bytes.remove(row)).sum()
+        let mut state = self.state();
+        let mut freed = Held::default();
+        while let Some(first) = state.bytes.first_entry()
+            && *first.key() < next
+        {
+            freed.rows += 1;
+            freed.bytes += first.remove();
+        }
+        state.next = next;
+        self.give_back(&mut state, freed);
+    }
+
+    /// The pictures of `rows` are in memory no longer.
+    pub(crate) fn spill(&self, rows: &[u64]) {
+        let mut state = self.state();
+        let bytes = rows.iter().filter_map(|row| {
+            let held = state.bytes.get_mut(row)?;
+            Some(std::mem::take(held))
+        });
+        let freed = Held {
+            rows: 0,
+            bytes: bytes.sum(),
         };
-        self.give_back(freed);
+        self.give_back(&mut state, freed);
+    }
+
+    fn give_back(&self, state: &mut State, freed: Held) {
+        self.budget.give_back(freed);
+        // Two for each that went: pictures may be smaller than those before. Who finds no room
+        // waits again.
+        let mut more = 2 * freed.rows.max(1);
+        let has_bytes = self.budget.now().has_bytes();
+        while let Some(first) = state.waiting.first_entry()
+            && (*first.key() < state.next + NEAR || (has_bytes && more > 0))
+        {
+            more = more.saturating_sub(1);
+            // Nobody waits for a row that was given up.
+            let _given_up = first.remove().send(());
+        }
     }
 
     /// The piece has read its last row: another one may begin.
     pub(crate) fn read(&self) {
-        self.state
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .read = true;
+        self.state().read = true;
     }
 
     /// Whether the piece has read its last row.
     pub(crate) fn is_read(&self) -> bool {
-        self.state
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .read
-    }
-
-    fn give_back(&self, freed: u64) {
-        let mut all = self
-            .budget
-            .bytes
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        *all = all.saturating_sub(freed);
-        drop(all);
-        self.budget.freed.notify_waiters();
+        self.state().read
     }
 }
 
 impl Drop for Window {
     fn drop(&mut self) {
-        let held = {
-            let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-            std::mem::take(&mut state.bytes).into_values().sum()
-        };
-        self.give_back(held);
+        let bytes = std::mem::take(&mut self.state().bytes);
+        self.budget.give_back(Held {
+            rows: bytes.len(),
+            bytes: bytes.into_values().sum(),
+        });
     }
 }
 

@@ -1,14 +1,14 @@
 //! The end of a piece's plan: rows in order, decided, stored, published.
 //!
-//! Rows come in any order and are written in the order of the shard. What waits for an earlier row
-//! is bounded by the piece's window.
+//! Rows come in any order and are written in the order of the shard. How many wait for an earlier
+//! row is bounded by the window; their pictures wait in memory up to a bound, and beyond it on disk.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::iter::Peekable;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, BinaryArray, RecordBatch, StringArray, UInt64Array};
-use arrow::compute::concat_batches;
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use capfilt_data::candidate::read_candidates;
 use capfilt_data::{Candidate, PieceWriter, Written, columns};
@@ -21,14 +21,16 @@ use crate::counts::{DecidedCounts, ScoredCounts, count};
 use crate::error::StageError;
 use crate::file::Images;
 use crate::keep::{Rule, Verdict};
+use crate::numbers::{Each, Numbers};
 use crate::operator::Operator;
 use crate::progress::Tally;
 use crate::record::stamp;
 use crate::row::{
-    BATCH_ROWS, column, image_at, image_with_bytes, is_rejected, numbers, project, replace,
-    text_at, texts,
+    BATCH_ROWS, Place, column, gather, image_at, image_with_bytes, is_rejected, numbers, project,
+    replace, texts,
 };
 use crate::shelf::{Shelf, blocking};
+use crate::spill::Spill;
 use crate::window::Window;
 
 /// The operator that writes a piece of `scored`. It gives one row, the report of what it wrote.
@@ -36,8 +38,8 @@ use crate::window::Window;
 pub(crate) struct WriteRows {
     /// The file's final name.
     pub(crate) path: PathBuf,
-    /// The first row's number.
-    pub(crate) first: u64,
+    /// The rows that shall come.
+    pub(crate) numbers: Numbers,
     /// Columns of the file.
     pub(crate) schema: SchemaRef,
     /// Key-value pairs that are known before the first row.
@@ -46,7 +48,7 @@ pub(crate) struct WriteRows {
     pub(crate) images: Images,
     /// Which captions will be kept.
     pub(crate) rule: Rule,
-    /// Whether ids came with the shard.
+    /// Whether ids came with the shard, and were not seen before.
     pub(crate) has_ids: bool,
 }
 
@@ -129,11 +131,14 @@ impl WriteRows {
         tally: Option<&Tally>,
     ) -> Result<ScoredCounts> {
         let mut all = ScoredCounts::default();
-        let mut order = Order::new(self.first);
+        let folder = self.path.parent().unwrap_or_else(|| Path::new("."));
+        let mut order = Order::new(&self.numbers, folder);
         while let Some(batch) = input.next().await {
-            order.put(&batch?)?;
+            let spilled = order.put(batch?)?;
+            if let Some(window) = window {
+                window.spill(&spilled);
+            }
             while let Some(rows) = order.take()? {
-                let count = rows.num_rows() as u64;
                 let (rows, scored, decided) = self.decided(&rows)?;
                 all.add(&scored);
                 if let Some(tally) = tally {
@@ -146,18 +151,13 @@ impl WriteRows {
                     return Ok(all);
                 }
                 if let Some(window) = window {
-                    window.advance(order.next);
+                    window.advance(order.next());
                 }
-                debug_assert!(count > 0);
             }
         }
-        if order.is_empty() {
-            Ok(all)
-        } else {
-            Err(DataFusionError::Internal(format!(
-                "the row {} got lost",
-                order.next
-            )))
+        match order.missing() {
+            None => Ok(all),
+            Some(row) => Err(DataFusionError::Internal(format!("the row {row} got lost"))),
         }
     }
 
@@ -166,26 +166,11 @@ impl WriteRows {
         let candidates = read_candidates(column(rows, columns::CANDIDATES)?)
             .map_err(|error| DataFusionError::External(Box::new(error)))?;
         let verdicts = verdicts(&self.rule, &candidates)?;
-        let mut scored = ScoredCounts {
-            rows: rows.num_rows() as u64,
-            ..ScoredCounts::default()
-        };
+        let scored = counted(rows, &candidates)?;
         let mut decided = DecidedCounts::default();
-        let reasons = texts(rows, columns::REJECT)?;
         let mut stored = Vec::with_capacity(rows.num_rows());
         for (row, (candidates, verdicts)) in candidates.iter().zip(&verdicts).enumerate() {
-            for candidate in candidates {
-                count(&mut scored.candidates, candidate.source.as_str());
-            }
-            let kept = if is_rejected(rows, row)? {
-                count(
-                    &mut scored.rejected,
-                    text_at(reasons, row).unwrap_or_default(),
-                );
-                false
-            } else {
-                tell(&mut decided, candidates, verdicts)
-            };
+            let kept = !is_rejected(rows, row)? && tell(&mut decided, candidates, verdicts);
             stored.push(kept || self.images == Images::All);
         }
         let rows = project(rows, &self.schema)?;
@@ -207,6 +192,21 @@ impl WriteRows {
         let rows = replace(&rows, vec![(columns::IMAGE, image)])?;
         Ok((rows, scored, decided))
     }
+}
+
+/// What is in `rows`, whose candidates are `candidates`.
+pub(crate) fn counted(rows: &RecordBatch, candidates: &[Vec<Candidate>]) -> Result<ScoredCounts> {
+    let mut counts = ScoredCounts {
+        rows: rows.num_rows() as u64,
+        ..ScoredCounts::default()
+    };
+    for reason in texts(rows, columns::REJECT)?.iter().flatten() {
+        count(&mut counts.rejected, reason);
+    }
+    for candidate in candidates.iter().flatten() {
+        count(&mut counts.candidates, candidate.source.as_str());
+    }
+    Ok(counts)
 }
 
 /// Counts the verdicts on one row's candidates, and says whether any is kept.
@@ -241,55 +241,116 @@ pub(crate) fn verdicts(rule: &Rule, rows: &[Vec<Candidate>]) -> Result<Vec<Vec<V
         .collect())
 }
 
+/// Bytes of pictures that wait for an earlier row in memory, in each piece that is open.
+const WAITING_BYTES: usize = 4 << 20;
+
 /// Puts rows back into the order of the shard.
 struct Order {
-    /// The first row that was not taken.
-    next: u64,
-    /// Rows that came before their turn, one each.
-    waiting: BTreeMap<u64, RecordBatch>,
+    /// Numbers of the rows that were not taken.
+    expected: Peekable<Each>,
+    /// The number after the last row that was taken.
+    end: u64,
+    /// Rows that came before their turn.
+    waiting: BTreeMap<u64, Place>,
+    /// Bytes of their pictures in memory, by row.
+    bytes: BTreeMap<u64, usize>,
+    all_bytes: usize,
+    /// The pictures of the others.
+    spill: Spill,
 }
 
 impl Order {
-    fn new(first: u64) -> Self {
+    /// Nothing waits yet; what has no room in memory will in `folder`.
+    fn new(numbers: &Numbers, folder: &Path) -> Self {
         Self {
-            next: first,
+            expected: numbers.each().peekable(),
+            end: numbers.first().unwrap_or(0),
             waiting: BTreeMap::new(),
+            bytes: BTreeMap::new(),
+            all_bytes: 0,
+            spill: Spill::new(folder),
         }
     }
 
-    fn put(&mut self, batch: &RecordBatch) -> Result<()> {
-        for (index, number) in numbers(batch)?.values().iter().enumerate() {
-            if *number < self.next
-                || self
-                    .waiting
-                    .insert(*number, batch.slice(index, 1))
-                    .is_some()
-            {
+    /// Takes rows in, and gives the numbers of those whose pictures went to disk.
+    fn put(&mut self, batch: RecordBatch) -> Result<Vec<u64>> {
+        let numbers = numbers(&batch)?.clone();
+        let next = self.next();
+        let is_next = numbers.values().contains(&next);
+        let size: usize = (0..batch.num_rows())
+            .map(|row| Ok(image_at(&batch, row)?.map_or(0, <[u8]>::len)))
+            .sum::<Result<usize>>()?;
+        let mut spilled = Vec::new();
+        let batch = if !is_next && self.all_bytes + size > WAITING_BYTES {
+            for (row, number) in numbers.values().iter().enumerate() {
+                if let Some(picture) = image_at(&batch, row)? {
+                    self.spill.put(*number, picture)?;
+                    spilled.push(*number);
+                }
+            }
+            let nothing = BinaryArray::new_null(batch.num_rows());
+            let image = image_with_bytes(&batch, nothing)?;
+            replace(&batch, vec![(columns::IMAGE, image)])?
+        } else {
+            for (row, number) in numbers.values().iter().enumerate() {
+                let bytes = image_at(&batch, row)?.map_or(0, <[u8]>::len);
+                self.bytes.insert(*number, bytes);
+                self.all_bytes += bytes;
+            }
+            batch
+        };
+        for (number, place) in numbers.values().iter().zip(Place::all(batch)) {
+            if *number < self.end || self.waiting.insert(*number, place).is_some() {
                 return Err(DataFusionError::Internal(format!(
                     "the row {number} came twice"
                 )));
             }
         }
-        Ok(())
+        Ok(spilled)
     }
 
     /// The next rows whose turn it is, a batch at a time.
     fn take(&mut self) -> Result<Option<RecordBatch>> {
         let mut ready = Vec::new();
+        let mut pictures = Vec::new();
         while ready.len() < BATCH_ROWS
-            && let Some(row) = self.waiting.remove(&self.next)
+            && let Some(next) = self.expected.peek().copied()
+            && let Some(row) = self.waiting.remove(&next)
         {
-            self.next += 1;
+            self.end = next + 1;
+            self.expected.next();
+            self.all_bytes -= self.bytes.remove(&next).unwrap_or(0);
             ready.push(row);
+            pictures.push(self.spill.take(next)?);
         }
-        let Some(first) = ready.first() else {
+        if ready.is_empty() {
             return Ok(None);
-        };
-        Ok(Some(concat_batches(first.schema_ref(), &ready)?))
+        }
+        let rows = gather(&ready)?;
+        if pictures.iter().all(Option::is_none) {
+            return Ok(Some(rows));
+        }
+        let bytes = pictures
+            .iter()
+            .enumerate()
+            .map(|(row, spilled)| match spilled {
+                Some(picture) => Ok(Some(picture.as_slice())),
+                None => image_at(&rows, row),
+            })
+            .collect::<std::result::Result<Vec<_>, _>>()?;
+        let image = image_with_bytes(&rows, BinaryArray::from(bytes))?;
+        Ok(Some(replace(&rows, vec![(columns::IMAGE, image)])?))
     }
 
-    fn is_empty(&self) -> bool {
-        self.waiting.is_empty()
+    /// The next row whose turn it is: everything before it was taken.
+    fn next(&mut self) -> u64 {
+        self.expected.peek().copied().unwrap_or(self.end)
+    }
+
+    /// A row that should have come and did not, or came and should not have.
+    fn missing(&mut self) -> Option<u64> {
+        let unasked = || self.waiting.first_key_value().map(|(number, _)| *number);
+        self.expected.peek().copied().or_else(unasked)
     }
 }
 

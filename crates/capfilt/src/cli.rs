@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use capfilt_models::{Device, SessionOptions};
+use capfilt_pipeline::Retry;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::decoding::DecodingArgs;
@@ -81,16 +82,25 @@ pub(crate) struct Demo {
 
 /// Run a pipeline; run it again to resume
 ///
-/// A finished run says so and does nothing. Ctrl-C stops within two seconds
-/// and keeps what is finished; a second Ctrl-C stops at once.
+/// A finished run says so and does nothing, unless `--retry` names reasons for
+/// which rows left it: those rows are tried again. Ctrl-C stops within two
+/// seconds and keeps what is finished; a second Ctrl-C stops at once.
 #[derive(Args, Debug)]
 #[command(after_help = concat_help(
     "Example:
-  capfilt run pipelines/capfilt.toml --input 'shards/*.parquet' --output out/ --set keep.threshold=0.6"
+  capfilt run pipelines/capfilt.toml --input 'shards/*.parquet' --output out/ --set keep.threshold=0.6
+  capfilt run pipelines/capfilt.toml --retry transient"
 ))]
 pub(crate) struct Run {
     #[command(flatten)]
     pub(crate) pipeline: PipelineArgs,
+    /// Try rows of finished pieces again: those that may go better another time, or those that left
+    /// for one of these reasons (`rejected` has them)
+    #[arg(long, value_name = "transient|REASON,..")]
+    pub(crate) retry: Option<Retry>,
+    /// Make pieces again whose shard changed since they were finished
+    #[arg(long)]
+    pub(crate) changed: bool,
 }
 
 /// Validate a pipeline without running it, and print its plan

@@ -17,7 +17,7 @@ use std::time::Instant;
 
 use capfilt_data::{ColumnError, FooterError, WriteError};
 use capfilt_models::runtime::{self, RuntimeError};
-use capfilt_pipeline::{Overrides, Progress, RunContext, RunState};
+use capfilt_pipeline::{Overrides, Progress, Retry, RunContext, RunState};
 use tokio::sync::watch;
 
 use self::input::Input;
@@ -115,6 +115,7 @@ pub(crate) async fn run(output: Option<&Path>, session: &Session) -> Result<(), 
         progress: sender,
         // Where the old port was taken, the URLs of the shards changed and nothing else.
         changed: true,
+        retry: Retry::default(),
     };
     let run = progress::shown(capfilt_pipeline::run(&pipeline, context), watched, session);
     let done = signals::stoppable(Box::pin(run), session).await??;

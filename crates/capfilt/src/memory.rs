@@ -2,7 +2,12 @@
 
 /// Buffers of this many bytes or more are given back as soon as they are freed.
 #[cfg(all(target_os = "linux", target_env = "gnu"))]
-const LARGE: std::ffi::c_int = 1 << 20;
+const LARGE: std::ffi::c_int = 4 << 20;
+
+/// Freed bytes at the end of a heap that are kept for what comes next. Without it every picture's
+/// buffers were given back and asked for again, which was a fifth of the time of decoding.
+#[cfg(all(target_os = "linux", target_env = "gnu"))]
+const KEPT: std::ffi::c_int = 16 << 20;
 
 /// Makes the allocator give large buffers back when they are freed.
 ///
@@ -17,9 +22,11 @@ pub(crate) fn give_back_large_buffers() {
     )]
     // SAFETY: `mallopt` takes two numbers and may be called at any time; main calls it before other
     // threads start.
-    let set = unsafe { libc::mallopt(libc::M_MMAP_THRESHOLD, LARGE) };
+    let set = unsafe {
+        libc::mallopt(libc::M_MMAP_THRESHOLD, LARGE) & libc::mallopt(libc::M_TRIM_THRESHOLD, KEPT)
+    };
     if set == 0 {
-        tracing::debug!("the allocator keeps its own limit for large buffers");
+        tracing::debug!("the allocator keeps its own limits");
     }
 }
 

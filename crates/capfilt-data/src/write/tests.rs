@@ -1,4 +1,5 @@
-use arrow::array::{ArrayRef, BinaryArray, StringArray, StructArray};
+use arrow::array::{ArrayRef, BinaryArray, StringArray, StructArray, new_null_array};
+use arrow::datatypes::Schema;
 
 use super::*;
 use crate::columns::{image_fields, scored};
@@ -138,6 +139,71 @@ fn leftovers_of_a_killed_process_are_removed_and_nothing_else() {
     assert_eq!(remove_leftovers(folder.path()).unwrap(), 1);
     assert_eq!(names(&below), ["0.parquet"]);
     assert_eq!(remove_leftovers(&folder.path().join("absent")).unwrap(), 0);
+}
+
+#[test]
+fn rows_that_a_disk_changed_are_noticed() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a.parquet");
+    for rows in [0, 1, 2_500] {
+        let mut writer = PieceWriter::create(&path, batch(0, 0, 0).schema()).unwrap();
+        writer.write(&batch(0, rows, 10)).unwrap();
+        writer.publish([]).unwrap();
+        Footer::read(&path).unwrap().verify().unwrap();
+    }
+    let whole = fs_err::read(&path).unwrap();
+    for place in [0, 4, 10_000, whole.len() / 2] {
+        let mut bytes = whole.clone();
+        bytes[place] ^= 1;
+        fs_err::write(&path, bytes).unwrap();
+        let damaged = Footer::read(&path).unwrap().verify();
+        assert!(damaged.is_err(), "byte {place}");
+    }
+}
+
+#[test]
+fn whatever_a_disk_did_to_a_footer_it_is_refused_or_read() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a.parquet");
+    let fields = scored(&[]);
+    let fields = fields.fields().iter();
+    let fields: Vec<_> = fields
+        .map(|field| field.as_ref().clone().with_nullable(true))
+        .collect();
+    let columns = fields
+        .iter()
+        .map(|field| new_null_array(field.data_type(), 3))
+        .collect();
+    let schema = Arc::new(Schema::new(fields));
+    let rows = RecordBatch::try_new(Arc::clone(&schema), columns).unwrap();
+    let mut writer = PieceWriter::create(&path, schema).unwrap();
+    writer.write(&rows).unwrap();
+    writer.publish([]).unwrap();
+    let whole = fs_err::read(&path).unwrap();
+    let mut refused = 0;
+    for place in (4..whole.len()).step_by(3) {
+        let mut bytes = whole.clone();
+        bytes[place] ^= 1 << (place % 8);
+        fs_err::write(&path, bytes).unwrap();
+        refused += match Footer::read(&path) {
+            Ok(footer) => usize::from(footer.verify().is_err()),
+            Err(_) => 1,
+        };
+    }
+    assert!(refused > 500, "{refused} of {}", whole.len());
+}
+
+#[test]
+fn a_place_for_a_while_is_gone_afterwards_and_counts_as_unfinished() {
+    let folder = tempfile::tempdir().unwrap();
+    let scratch = Scratch::beside(&folder.path().join("a.parquet"));
+    fs_err::write(scratch.path(), "half").unwrap();
+    assert_eq!(remove_leftovers(folder.path()).unwrap(), 1);
+    fs_err::write(scratch.path(), "half").unwrap();
+    drop(scratch);
+    let mut unnamed = unnamed_in(folder.path()).unwrap();
+    unnamed.write_all(b"kept nowhere").unwrap();
+    assert_eq!(names(folder.path()), [] as [&str; 0]);
 }
 
 #[cfg(target_os = "linux")]

@@ -1,7 +1,10 @@
 //! Check that the bytes are a picture worth having, and make it ready for the models.
 //!
 //! A picture is decoded once. What the models of later stages read, the picture at their input
-//! sizes, goes along in hidden columns: 8-bit RGB, a fraction of the picture itself.
+//! sizes, goes along in hidden columns: 8-bit RGB, a fraction of the picture itself. With `resize`,
+//! large pictures are stored smaller, and the models read what is stored.
+
+mod resize;
 
 use std::borrow::Cow;
 use std::fmt;
@@ -11,7 +14,9 @@ use std::sync::Arc;
 use arrow::array::{Array, ArrayRef, BinaryArray, Int32Array, RecordBatch};
 use arrow::datatypes::SchemaRef;
 use capfilt_data::{Reject, columns};
-use capfilt_image::{Alpha, DecodeError, DecodeOptions, Orientation};
+use capfilt_image::{
+    Alpha, DecodeError, DecodeOptions, Orientation, Picture, decode_scaled, encode_jpeg, probe,
+};
 use datafusion::common::runtime::SpawnedTask;
 use datafusion::error::{DataFusionError, Result};
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
@@ -22,8 +27,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::operator::{Operator, RowWork, for_each_row};
 use crate::row::{
-    Rejection, image_at, image_with_bytes, pixels_name, reject, replace, with_pixels,
+    Rejection, column, image_at, image_with_bytes, pixels_name, reject, replace, with_pixels,
 };
+
+pub use resize::{JpegDecoding, Resize, ResizeError, Side};
 
 /// How pictures are decoded.
 #[derive(Clone, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
@@ -31,12 +38,40 @@ use crate::row::{
 pub struct Decode {
     /// The most pixels that a picture may declare, like `"64 MP"`.
     pub max_pixels: Pixels,
-    /// The least pixels that the shorter side must have.
+    /// The least pixels that the shorter side must have, before any `resize`.
     pub min_side: u32,
     /// What to do with the orientation that a camera wrote into the file.
     pub orientation: Orientation,
     /// What to do with transparency.
     pub alpha: Alpha,
+    /// How closely pictures are looked at that nothing needs decoded: no model, and no `resize`.
+    #[serde(skip_serializing_if = "Check::is_pixels")]
+    pub check: Check,
+    /// How large pictures are stored; as they came by default.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub resize: Option<Resize>,
+}
+
+/// How closely pictures are looked at that nothing needs decoded.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Check {
+    /// Every pixel is decoded.
+    #[default]
+    Pixels,
+    /// The parts of the file are followed to its end: what was cut off is found, damage inside of a
+    /// part is not. Many times as fast.
+    Structure,
+}
+
+impl Check {
+    #[expect(
+        clippy::trivially_copy_pass_by_ref,
+        reason = "serde passes a reference"
+    )]
+    fn is_pixels(&self) -> bool {
+        *self == Self::Pixels
+    }
 }
 
 /// A number of pixels, written like `"64 MP"` or `"250000"`.
@@ -167,14 +202,24 @@ struct Decoding {
 
 /// A picture that was looked at.
 struct Answer {
-    /// `(width, height)` where they are known.
+    /// What is stored.
+    image: Image,
+    /// `(width, height)` of what is stored, where they are known.
     sides: Option<(i32, i32)>,
     /// The picture at each of the models' sizes.
     pixels: Vec<Vec<u8>>,
     /// Why it is not worth having.
     rejection: Option<Rejection>,
-    /// Whether the bytes are a picture at all.
-    is_picture: bool,
+}
+
+/// What is stored of a picture.
+enum Image {
+    /// Nothing: the bytes are no picture.
+    Nothing,
+    /// The bytes as they came.
+    AsItCame,
+    /// The bytes of a smaller JPEG.
+    Smaller(Vec<u8>),
 }
 
 impl RowWork for Decoding {
@@ -206,15 +251,17 @@ impl RowWork for Decoding {
             let sides = answers.iter().map(|answer| answer.as_ref()?.sides.map(get));
             Arc::new(sides.collect::<Int32Array>())
         };
-        let bytes = answers
-            .iter()
-            .enumerate()
-            .map(|(row, answer)| match answer {
-                Some(answer) if !answer.is_picture => Ok(None),
-                _ => image_at(rows, row),
-            })
-            .collect::<std::result::Result<Vec<Option<&[u8]>>, _>>()?;
-        let image = image_with_bytes(rows, BinaryArray::from(bytes))?;
+        let as_they_came = |answer: &Option<Answer>| {
+            answer
+                .as_ref()
+                .is_none_or(|answer| matches!(answer.image, Image::AsItCame))
+        };
+        // Most batches keep all their pictures: those are handed on and not copied.
+        let image = if answers.iter().all(as_they_came) {
+            Arc::clone(column(rows, columns::IMAGE)?)
+        } else {
+            image_with_bytes(rows, stored(rows, &answers)?)?
+        };
         let learnt = replace(
             rows,
             vec![
@@ -241,81 +288,180 @@ impl RowWork for Decoding {
     }
 }
 
+/// The bytes that are stored of each row's picture.
+fn stored(rows: &RecordBatch, answers: &[Option<Answer>]) -> Result<BinaryArray> {
+    let mut bytes = Vec::with_capacity(answers.len());
+    for (row, answer) in answers.iter().enumerate() {
+        bytes.push(match answer.as_ref().map(|answer| &answer.image) {
+            Some(Image::Nothing) => None,
+            Some(Image::Smaller(bytes)) => Some(bytes.as_slice()),
+            Some(Image::AsItCame) | None => image_at(rows, row)?,
+        });
+    }
+    Ok(BinaryArray::from(bytes))
+}
+
 fn missing() -> Answer {
-    let rejection = Some(Rejection::new(Reject::MissingImage, None));
     Answer {
+        image: Image::Nothing,
         sides: None,
         pixels: Vec::new(),
-        rejection,
-        is_picture: false,
+        rejection: Some(Rejection::new(Reject::MissingImage, None)),
     }
 }
 
 impl DecodeRows {
+    /// What there is to know of the picture in `bytes`.
     fn look_at(&self, bytes: &[u8]) -> Answer {
-        let options = DecodeOptions {
+        if self.options.check == Check::Structure && self.sizes.is_empty() {
+            let options = self.decoding();
+            let needs_pixels = |came| {
+                let resize = self.options.resize;
+                resize.is_some_and(|resize| resize.size(came).is_some())
+            };
+            match capfilt_image::check(bytes, &options).map(|probe| (probe.width, probe.height)) {
+                Err(error) => return refused(&error),
+                Ok(came) if !needs_pixels(came) => return self.as_it_came(came),
+                Ok(_) => {}
+            }
+        }
+        match self.decode(bytes) {
+            Ok((picture, came)) => self.judge(picture, came),
+            Err(error) => refused(&error),
+        }
+    }
+
+    fn decoding(&self) -> DecodeOptions {
+        DecodeOptions {
             max_pixels: self.options.max_pixels.0,
             orientation: self.options.orientation,
             alpha: self.options.alpha,
-        };
-        let picture = match capfilt_image::decode(bytes, &options) {
-            Ok(picture) => picture,
-            Err(error) => return refused(&error),
-        };
-        let side = |pixels: u32| i32::try_from(pixels).unwrap_or(i32::MAX);
-        let sides = Some((side(picture.width()), side(picture.height())));
-        let shorter = picture.width().min(picture.height());
-        if shorter < self.options.min_side {
-            let detail = format!(
-                "the shorter side has {shorter} pixels, expected {}",
-                self.options.min_side
-            );
-            let rejection = Some(Rejection::new(Reject::TooSmall, detail));
-            return Answer {
-                sides,
-                pixels: Vec::new(),
-                rejection,
-                is_picture: true,
-            };
         }
-        let pixels = self
-            .sizes
-            .iter()
-            .map(|size| capfilt_image::resize(&picture, *size, *size).into_pixels())
-            .collect();
+    }
+
+    /// A picture, with as many pixels as are needed of it, and the size at which it came.
+    fn decode(&self, bytes: &[u8]) -> std::result::Result<(Picture, Size), DecodeError> {
+        let options = self.decoding();
+        if let Some(resize) = self.options.resize
+            && resize.decoding == JpegDecoding::Scaled
+        {
+            let header = probe(bytes, &options)?;
+            let came = (header.width, header.height);
+            if let Some((width, height)) = resize.size(came) {
+                let picture = decode_scaled(bytes, &options, 2 * width, 2 * height)?;
+                return Ok((picture, came));
+            }
+        }
+        let picture = capfilt_image::decode(bytes, &options)?;
+        let came = size(&picture);
+        Ok((picture, came))
+    }
+
+    /// A picture that is stored as it came, or is too small to be.
+    fn as_it_came(&self, came: Size) -> Answer {
+        let shorter = came.0.min(came.1);
+        let rejection = (shorter < self.options.min_side).then(|| {
+            let least = self.options.min_side;
+            let detail = format!("the shorter side has {shorter} pixels, expected {least}");
+            Rejection::new(Reject::TooSmall, detail)
+        });
         Answer {
-            sides,
-            pixels,
-            rejection: None,
-            is_picture: true,
+            image: Image::AsItCame,
+            sides: Some(sides(came)),
+            pixels: Vec::new(),
+            rejection,
         }
+    }
+
+    fn judge(&self, picture: Picture, came: Size) -> Answer {
+        let as_it_came = self.as_it_came(came);
+        if as_it_came.rejection.is_some() {
+            return as_it_came;
+        }
+        let rejected = |rejection| Answer {
+            rejection: Some(rejection),
+            ..as_it_came
+        };
+        match self.stored(picture, came) {
+            Ok((image, picture)) => Answer {
+                image,
+                sides: Some(sides(size(&picture))),
+                pixels: self
+                    .sizes
+                    .iter()
+                    .map(|size| capfilt_image::resize(&picture, *size, *size).into_pixels())
+                    .collect(),
+                rejection: None,
+            },
+            Err(rejection) => rejected(rejection),
+        }
+    }
+
+    /// What is stored of a picture, and how that looks.
+    fn stored(
+        &self,
+        picture: Picture,
+        came: Size,
+    ) -> std::result::Result<(Image, Picture), Rejection> {
+        let resize = self.options.resize;
+        let Some((resize, (width, height))) =
+            resize.and_then(|resize| Some((resize, resize.size(came)?)))
+        else {
+            return Ok((Image::AsItCame, picture));
+        };
+        let smaller = capfilt_image::resize(&picture, width, height);
+        let unsupported = |detail: String| Rejection::new(Reject::Unsupported, detail);
+        let bytes = encode_jpeg(&smaller, resize.quality)
+            .map_err(|error| unsupported(error.to_string()))?;
+        // Models read what is stored, so that their scores can be made again from the dataset.
+        let picture = if self.sizes.is_empty() {
+            smaller
+        } else {
+            capfilt_image::decode(&bytes, &self.decoding())
+                .map_err(|error| unsupported(error.to_string()))?
+        };
+        Ok((Image::Smaller(bytes), picture))
     }
 }
 
-fn refused(error: &DecodeError) -> Answer {
+/// Width and height in pixels.
+type Size = (u32, u32);
+
+fn size(picture: &Picture) -> Size {
+    (picture.width(), picture.height())
+}
+
+/// A size as it is written.
+fn sides((width, height): Size) -> (i32, i32) {
     let side = |pixels: u32| i32::try_from(pixels).unwrap_or(i32::MAX);
-    let (reason, sides) = match error {
-        DecodeError::Empty => (Reject::Empty, None),
-        DecodeError::NotAnImage => (Reject::NotAnImage, None),
-        DecodeError::Unsupported { .. } => (Reject::Unsupported, None),
-        DecodeError::TooManyPixels { width, height, .. } => {
-            (Reject::TooManyPixels, Some((side(*width), side(*height))))
-        }
-        DecodeError::Truncated => (Reject::Truncated, None),
-        DecodeError::Corrupt { .. } => (Reject::Corrupt, None),
+    (side(width), side(height))
+}
+
+fn refused(error: &DecodeError) -> Answer {
+    let (reason, image, sides) = match error {
+        DecodeError::Empty => (Reject::Empty, Image::Nothing, None),
+        DecodeError::NotAnImage => (Reject::NotAnImage, Image::Nothing, None),
+        DecodeError::Unsupported { .. } => (Reject::Unsupported, Image::Nothing, None),
+        DecodeError::TooManyPixels { width, height, .. } => (
+            Reject::TooManyPixels,
+            Image::AsItCame,
+            Some(sides((*width, *height))),
+        ),
+        DecodeError::Truncated => (Reject::Truncated, Image::Nothing, None),
+        DecodeError::Corrupt { .. } => (Reject::Corrupt, Image::Nothing, None),
     };
     Answer {
+        image,
         sides,
         pixels: Vec::new(),
         rejection: Some(Rejection::new(reason, error.to_string())),
-        is_picture: sides.is_some(),
     }
 }
 
 /// The picture of the only row of `row` at `size` x `size` pixels, if it was decoded.
 pub(crate) fn pixels(row: &RecordBatch, size: u32) -> Result<Option<Vec<u8>>> {
     use arrow::array::AsArray;
-    let pixels = crate::row::column(row, &pixels_name(size))?.as_binary::<i32>();
+    let pixels = column(row, &pixels_name(size))?.as_binary::<i32>();
     Ok(pixels.is_valid(0).then(|| pixels.value(0).to_vec()))
 }
 

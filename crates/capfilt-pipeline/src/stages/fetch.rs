@@ -11,7 +11,7 @@ use arrow::array::{
 use arrow::buffer::NullBuffer;
 use arrow::datatypes::SchemaRef;
 use capfilt_data::{Reject, columns};
-use capfilt_fetch::{FetchOptions, Fetched, Outcome};
+use capfilt_fetch::{FetchOptions, Fetched, Outcome, Room};
 use datafusion::error::Result;
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use futures::future::BoxFuture;
@@ -22,7 +22,7 @@ use crate::row::{
     Rejection, column, image_at, image_with_bytes, numbers, reject, replace, text_at, texts,
 };
 use crate::shelf::Shelf;
-use crate::window::Window;
+use crate::window::{self, Window};
 
 /// The operator of a `fetch` stage.
 #[derive(Clone, Debug)]
@@ -71,6 +71,22 @@ struct Fetching {
     window: Option<Arc<Window>>,
 }
 
+/// The room for one row's picture.
+struct RoomInWindow {
+    window: Arc<Window>,
+    row: u64,
+}
+
+impl Room for RoomInWindow {
+    fn is_free(&self) -> bool {
+        self.window.has_room(self.row)
+    }
+
+    fn wait(&self) -> BoxFuture<'_, ()> {
+        self.window.room(self.row).boxed()
+    }
+}
+
 /// What came of a row: a fetch, or nothing to fetch from.
 enum Answer {
     Fetched(Fetched),
@@ -80,8 +96,9 @@ enum Answer {
 impl RowWork for Fetching {
     type Answer = Answer;
 
+    /// Far more than may be requested at once: a row waits for its host here, and others pass it.
     fn in_flight(&self) -> usize {
-        self.fetch.options.concurrency.get()
+        window::FETCHING
     }
 
     fn ask(&self, row: &RecordBatch) -> Result<Option<BoxFuture<'static, Result<Answer>>>> {
@@ -98,9 +115,16 @@ impl RowWork for Fetching {
         Ok(Some(
             async move {
                 let fetcher = shelf.fetcher(&fetch.stage, &fetch.options).await?;
-                let fetched = fetcher.fetch(&url).await;
-                if let (Some(window), Some(body)) = (window, &fetched.body) {
-                    window.hold(number, body.len() as u64);
+                let Some(window) = window else {
+                    return Ok(Answer::Fetched(fetcher.fetch(&url).await));
+                };
+                let room = RoomInWindow {
+                    window,
+                    row: number,
+                };
+                let fetched = fetcher.fetch_into(&url, &room).await;
+                if let Some(body) = &fetched.body {
+                    room.window.hold(number, body.len() as u64);
                 }
                 Ok(Answer::Fetched(fetched))
             }
@@ -206,15 +230,23 @@ const fn reason(outcome: Outcome) -> Option<Reject> {
         Outcome::BadUrl => Reject::BadUrl,
         Outcome::SchemeNotAllowed => Reject::SchemeNotAllowed,
         Outcome::OutsideFolder => Reject::OutsideFolder,
+        Outcome::ForbiddenAddress => Reject::ForbiddenAddress,
+        Outcome::OptedOut => Reject::OptedOut,
+        Outcome::RobotsTxt => Reject::RobotsTxt,
+        Outcome::RobotsUnreachable => Reject::RobotsUnreachable,
+        Outcome::RobotsTag => Reject::RobotsTag,
+        Outcome::TdmReserved => Reject::TdmReserved,
         Outcome::NotFound => Reject::NotFound,
         Outcome::Gone => Reject::Gone,
         Outcome::Forbidden => Reject::Forbidden,
         Outcome::TooManyRequests => Reject::TooManyRequests,
+        Outcome::HostSuspended => Reject::HostSuspended,
         Outcome::ServerError => Reject::ServerError,
         Outcome::UnexpectedStatus => Reject::UnexpectedStatus,
         Outcome::TooManyRedirects => Reject::TooManyRedirects,
         Outcome::TimedOut => Reject::TimedOut,
         Outcome::TooLarge => Reject::TooLarge,
+        Outcome::ContentType => Reject::ContentType,
         Outcome::Dns => Reject::Dns,
         Outcome::Connect => Reject::Connect,
         Outcome::Tls => Reject::Tls,

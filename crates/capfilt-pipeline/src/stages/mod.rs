@@ -9,7 +9,7 @@ pub(crate) mod where_text;
 
 use capfilt_fetch::FetchOptions;
 pub use caption::Caption;
-pub use decode::{Decode, Pixels, PixelsError};
+pub use decode::{Check, Decode, JpegDecoding, Pixels, PixelsError, Resize, ResizeError, Side};
 pub use score::Score;
 use serde::Serialize;
 
@@ -31,7 +31,7 @@ pub enum Verb {
     /// Drops web texts by a condition.
     WhereText(String),
     /// Gets the bytes of pictures.
-    Fetch(FetchOptions),
+    Fetch(Box<FetchOptions>),
     /// Checks the bytes of pictures.
     Decode(Decode),
     /// Writes captions.

@@ -12,24 +12,77 @@ fn taken(order: &mut Order) -> Vec<u64> {
 
 #[test]
 fn rows_are_taken_in_the_order_of_the_shard() {
-    let mut order = Order::new(10);
+    let mut order = Order::new(&std::iter::once(10..14).collect(), Path::new("."));
     order
-        .put(&rows(12, &[Row::default(), Row::default()]))
+        .put(rows(12, &[Row::default(), Row::default()]))
         .unwrap();
     assert_eq!(taken(&mut order), [] as [u64; 0]);
-    order.put(&rows(10, &[Row::default()])).unwrap();
+    order.put(rows(10, &[Row::default()])).unwrap();
     assert_eq!(taken(&mut order), [10]);
-    assert!(!order.is_empty());
-    order.put(&rows(11, &[Row::default()])).unwrap();
+    assert_eq!(order.missing(), Some(11));
+    order.put(rows(11, &[Row::default()])).unwrap();
     assert_eq!(taken(&mut order), [11, 12, 13]);
-    assert!(order.is_empty());
+    assert_eq!(order.missing(), None);
 }
 
 #[test]
 fn a_row_that_comes_twice_is_an_error() {
-    let mut order = Order::new(0);
-    order.put(&rows(0, &[Row::default()])).unwrap();
-    assert!(order.put(&rows(0, &[Row::default()])).is_err());
+    let mut order = Order::new(&std::iter::once(0..2).collect(), Path::new("."));
+    order.put(rows(0, &[Row::default()])).unwrap();
+    assert!(order.put(rows(0, &[Row::default()])).is_err());
     taken(&mut order);
-    assert!(order.put(&rows(0, &[Row::default()])).is_err());
+    assert!(order.put(rows(0, &[Row::default()])).is_err());
+}
+
+#[test]
+fn some_rows_are_taken_in_their_order_too() {
+    let numbers = [3..4, 7..8, 20..21].into_iter().collect();
+    let mut order = Order::new(&numbers, Path::new("."));
+    order.put(rows(20, &[Row::default()])).unwrap();
+    order.put(rows(3, &[Row::default()])).unwrap();
+    assert_eq!(taken(&mut order), [3]);
+    assert_eq!(order.next(), 7);
+    order.put(rows(7, &[Row::default()])).unwrap();
+    assert_eq!(taken(&mut order), [7, 20]);
+    assert_eq!((order.next(), order.missing()), (21, None));
+}
+
+#[test]
+fn a_row_that_nobody_asked_for_is_told() {
+    let mut order = Order::new(&std::iter::once(3..4).collect(), Path::new("."));
+    order
+        .put(rows(3, &[Row::default(), Row::default()]))
+        .unwrap();
+    assert_eq!(taken(&mut order), [3]);
+    assert_eq!(order.missing(), Some(4));
+}
+
+#[test]
+fn pictures_that_wait_go_to_disk_and_come_back() {
+    let folder = tempfile::tempdir().unwrap();
+    let picture = |row: u64| vec![u8::try_from(row).unwrap(); 3 << 20];
+    let with_picture = |row: u64| Row {
+        image: Some(picture(row)),
+        ..Row::default()
+    };
+    let mut order = Order::new(&std::iter::once(0..20).collect(), folder.path());
+    let mut spilled = Vec::new();
+    for row in (1..20).rev() {
+        spilled.extend(order.put(rows(row, &[with_picture(row)])).unwrap());
+        assert!(order.all_bytes <= WAITING_BYTES);
+    }
+    // One has room in memory; whoever comes in his turn needs none on disk.
+    assert_eq!(spilled, (1..19).rev().collect::<Vec<_>>());
+    assert!(order.put(rows(0, &[with_picture(0)])).unwrap().is_empty());
+    let mut next = 0;
+    while let Some(batch) = order.take().unwrap() {
+        for row in 0..batch.num_rows() {
+            assert_eq!(
+                image_at(&batch, row).unwrap(),
+                Some(picture(next).as_slice())
+            );
+            next += 1;
+        }
+    }
+    assert_eq!((next, order.all_bytes), (20, 0));
 }

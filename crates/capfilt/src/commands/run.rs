@@ -1,6 +1,6 @@
 //! `capfilt run`, and running a pipeline for the demo.
 
-use capfilt_pipeline::{Overrides, Pipeline, Progress, RunContext, RunReport, RunState};
+use capfilt_pipeline::{Overrides, Pipeline, Progress, Retry, RunContext, RunReport, RunState};
 use tokio::sync::watch;
 
 use crate::cli;
@@ -13,8 +13,9 @@ use crate::signals;
 /// Runs a pipeline file and tells what came of it.
 pub(crate) async fn run(args: &cli::Run, session: &Session) -> Result<ExitCode, Failure> {
     let pipeline = load(&args.pipeline)?;
-    let report = execute(&pipeline, session).await?;
-    tell(&report, &pipeline, session);
+    let retry = args.retry.clone().unwrap_or_default();
+    let report = execute(&pipeline, retry, args.changed, session).await?;
+    tell(&report, args, &pipeline, session);
     Ok(match report.record.state {
         RunState::Partial => ExitCode::PartialRun,
         RunState::Running | RunState::Stopped | RunState::Failed | RunState::Finished => {
@@ -34,13 +35,19 @@ pub(crate) fn load(args: &cli::PipelineArgs) -> Result<Pipeline, Failure> {
 }
 
 /// Runs a checked pipeline, with progress on stderr, until it is done or a signal comes.
-pub(crate) async fn execute(pipeline: &Pipeline, session: &Session) -> Result<RunReport, Failure> {
+pub(crate) async fn execute(
+    pipeline: &Pipeline,
+    retry: Retry,
+    changed: bool,
+    session: &Session,
+) -> Result<RunReport, Failure> {
     let (progress, watched) = watch::channel(Progress::default());
     let context = RunContext {
         runtime: None,
         stop: session.stop().clone(),
         progress,
-        changed: false,
+        changed,
+        retry,
     };
     let run = progress::shown(capfilt_pipeline::run(pipeline, context), watched, session);
     let report = signals::stoppable(Box::pin(run), session).await??;
@@ -51,12 +58,16 @@ pub(crate) async fn execute(pipeline: &Pipeline, session: &Session) -> Result<Ru
 }
 
 /// Says what a run did.
-fn tell(report: &RunReport, pipeline: &Pipeline, session: &Session) {
+fn tell(report: &RunReport, args: &cli::Run, pipeline: &Pipeline, session: &Session) {
     let output = pipeline.output.display();
     let record = &report.record;
     if report.was_finished() {
+        let and = match args.retry {
+            Some(_) => ", and no row of it left for such a reason",
+            None => "",
+        };
         session.say(format_args!(
-            "`{output}` is finished ({} pieces); there is nothing to do",
+            "`{output}` is finished ({} pieces){and}; there is nothing to do",
             record.counts.pieces
         ));
         return;
@@ -81,6 +92,12 @@ fn tell(report: &RunReport, pipeline: &Pipeline, session: &Session) {
     ));
     for (reason, count) in scored.rejected.iter().chain(&decided.removed) {
         session.say(format_args!("removed    {count} {reason}"));
+    }
+    if record.counts.retried > 0 {
+        session.say(format_args!(
+            "retried    {} rows, {} came in",
+            record.counts.retried, record.counts.recovered
+        ));
     }
     session.say(format_args!("time       {:.1} s", record.timings.seconds));
     if !record.failed.is_empty() {

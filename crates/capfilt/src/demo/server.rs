@@ -53,14 +53,24 @@ pub(crate) enum Trouble {
     Endless,
     /// It redirects to itself.
     Loop,
+    /// It redirects to where a cloud keeps the machine's secrets.
+    Metadata,
+    /// The site's robots.txt disallows it.
+    Disallowed,
+    /// Its answer says that it is not for training.
+    NoAi,
+    /// The rights to mine it are reserved.
+    Reserved,
     /// A good picture, called another format. It does no harm.
     Mislabelled,
     /// A good picture behind a redirect. It does no harm.
     Moved,
 }
 
+const DISALLOWED: &str = "/trouble/disallowed.png";
+
 /// Every trouble there is, with its path and its text.
-pub(crate) const TROUBLES: [(&str, &str, Trouble); 14] = [
+pub(crate) const TROUBLES: [(&str, &str, Trouble); 18] = [
     (
         "/trouble/missing.png",
         "A picture that is missing",
@@ -112,6 +122,26 @@ pub(crate) const TROUBLES: [(&str, &str, Trouble); 14] = [
         "/trouble/loop.png",
         "A picture that is always elsewhere",
         Trouble::Loop,
+    ),
+    (
+        "/trouble/metadata.png",
+        "A picture that is a trap",
+        Trouble::Metadata,
+    ),
+    (
+        DISALLOWED,
+        "A picture that robots.txt disallows",
+        Trouble::Disallowed,
+    ),
+    (
+        "/trouble/noai.png",
+        "A picture that is not for training",
+        Trouble::NoAi,
+    ),
+    (
+        "/trouble/reserved.png",
+        "A picture whose rights are reserved",
+        Trouble::Reserved,
     ),
     (
         "/trouble/mislabelled.gif",
@@ -180,6 +210,9 @@ async fn answer(State(site): State<Arc<Site>>, uri: Uri) -> Response {
     match (site.pictures.get(uri.path()), site.troubles.get(uri.path())) {
         (Some(png), _) => picture(PNG, png.clone()),
         (None, Some(trouble)) => trouble.answer(&site, uri.path()).await,
+        (None, None) if uri.path() == "/robots.txt" => {
+            format!("user-agent: *\ndisallow: {DISALLOWED}\n").into_response()
+        }
         (None, None) => Trouble::Status(404).answer(&site, uri.path()).await,
     }
 }
@@ -216,6 +249,12 @@ impl Trouble {
                 picture(PNG, Body::from_stream(chunks))
             }
             Self::Loop => redirect(path),
+            Self::Metadata => redirect("http://169.254.169.254/latest/meta-data/"),
+            Self::Disallowed => picture(PNG, bytes.clone()),
+            Self::NoAi => ([("x-robots-tag", "noai")], picture(PNG, bytes.clone())).into_response(),
+            Self::Reserved => {
+                ([("tdm-reservation", "1")], picture(PNG, bytes.clone())).into_response()
+            }
             Self::Mislabelled => picture(HeaderValue::from_static("image/gif"), bytes.clone()),
             Self::Moved => redirect(example),
         }

@@ -1,0 +1,237 @@
+//! One piece on its way: through the stages, what failed in passing once more, and decided.
+
+use std::sync::Arc;
+
+use capfilt_data::{Footer, Piece, Scratch};
+use capfilt_models::Stop;
+use datafusion::execution::TaskContext;
+use datafusion::prelude::SessionConfig;
+use futures::StreamExt;
+
+use crate::counts::{DecidedCounts, ScoredCounts};
+use crate::derive::{PieceFiles, derive};
+use crate::error::{PieceFailure, RunError};
+use crate::numbers::Numbers;
+use crate::plan::{Pass, Plan, ShardPlan};
+use crate::progress::Tally;
+use crate::record::{PASSES, counts_of, pairs};
+use crate::retry::{Retry, images, merge};
+use crate::row::BATCH_ROWS;
+use crate::run::in_background;
+use crate::shelf::Shelf;
+use crate::window::{Budget, Window};
+
+/// A piece that is not finished, or shall be tried again.
+#[derive(Clone, Debug)]
+pub(crate) struct Todo {
+    pub(crate) shard: usize,
+    pub(crate) piece: Piece,
+    pub(crate) task: Task,
+}
+
+/// What is to be done with a piece. Whatever it is, the decision is taken afterwards.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Task {
+    /// All rows go through the stages, and at the end those again that failed in passing.
+    Score,
+    /// Rows of a `scored` file go through the stages again.
+    Retry,
+    /// Nothing: `scored` is there.
+    Decide,
+}
+
+/// What was done with a piece.
+#[derive(Debug)]
+pub(crate) struct Done {
+    pub(crate) scored: ScoredCounts,
+    pub(crate) decided: DecidedCounts,
+    pub(crate) again: Again,
+}
+
+/// What came of the rows that were tried again.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Again {
+    /// How many there were.
+    pub(crate) retried: u64,
+    /// How many of them came in.
+    pub(crate) recovered: u64,
+}
+
+/// What all pieces of a run share.
+#[derive(Clone)]
+pub(crate) struct PieceRun {
+    pub(crate) plan: Arc<Plan>,
+    pub(crate) shelf: Arc<Shelf>,
+    pub(crate) tally: Arc<Tally>,
+    pub(crate) budget: Arc<Budget>,
+    /// The reasons for which rows of finished pieces are tried again.
+    pub(crate) retry: Retry,
+    pub(crate) runtime: Option<String>,
+    pub(crate) stop: Stop,
+}
+
+impl PieceRun {
+    /// Takes a piece to its end. `window` says when its last row was read.
+    pub(crate) async fn run(
+        &self,
+        todo: &Todo,
+        window: &Arc<Window>,
+    ) -> Result<Done, PieceFailure> {
+        let files = PieceFiles::new(&self.plan.pipeline.output, &todo.piece.file());
+        if todo.task == Task::Score {
+            self.score(todo, &files, window).await?;
+        } else {
+            window.read();
+            verify(&files).await?;
+        }
+        let again = match todo.task {
+            Task::Score => self.again(todo, &files, Retry::default()).await?,
+            Task::Retry => self.again(todo, &files, self.retry.clone()).await?,
+            Task::Decide => Again::default(),
+        };
+        let footer = footer(&files)?;
+        let scored = counts_of(&footer).unwrap_or_default();
+        let rule = self.plan.pipeline.keep.clone();
+        let stop = self.stop.clone();
+        let derived = in_background(move || derive(&files, &footer, &rule, &|| stop.is_stopped()))
+            .await
+            .and_then(|derived| derived)
+            .map_err(PieceFailure::Run)?;
+        let decided = derived.ok_or(PieceFailure::Stopped)?;
+        Ok(Done {
+            scored,
+            decided,
+            again,
+        })
+    }
+
+    /// Takes the rows of a piece through the stages into `scored`.
+    async fn score(
+        &self,
+        todo: &Todo,
+        files: &PieceFiles,
+        window: &Arc<Window>,
+    ) -> Result<(), PieceFailure> {
+        let pass = Pass {
+            numbers: Numbers::of_piece(&todo.piece),
+            path: files.scored.clone(),
+            pairs: self.pairs(todo, "1"),
+            images: self.plan.pipeline.file.store.images,
+            again: false,
+        };
+        self.pass(todo, pass, window, Some(&self.tally)).await
+    }
+
+    /// Takes the rows that left `scored` for one of the reasons of `retry`, and those that failed in
+    /// passing and were tried only once, through the stages again and into `scored`. Stopped or
+    /// killed, it leaves `scored` as it was.
+    async fn again(
+        &self,
+        todo: &Todo,
+        files: &PieceFiles,
+        retry: Retry,
+    ) -> Result<Again, PieceFailure> {
+        let old = footer(files)?;
+        let counts = counts_of(&old).unwrap_or_default();
+        let due = Retry::due(&old, &counts);
+        let is_due = due.is_some();
+        let retry = retry.and(due.unwrap_or_default());
+        let before = retry.part_of(&counts);
+        if before.rows == 0 {
+            return Ok(Again::default());
+        }
+        let first = todo.piece.first;
+        let (old, numbers) = in_background(move || {
+            let numbers = retry.numbers(&old, first)?;
+            Ok::<_, RunError>((old, numbers))
+        })
+        .await
+        .and_then(|found| found)
+        .map_err(PieceFailure::Run)?;
+        // What was counted when the piece was scored is counted anew; an earlier run's is not yet.
+        let tally = (todo.task == Task::Score).then_some(&self.tally);
+        if let Some(tally) = tally {
+            tally.take_back(&before);
+        }
+        let scratch = Scratch::beside(&files.scored);
+        let pass = Pass {
+            numbers: numbers.clone(),
+            path: scratch.path().to_owned(),
+            pairs: self.pairs(todo, "2"),
+            images: images(&old),
+            again: true,
+        };
+        let start = numbers.first().unwrap_or(first);
+        let window = Arc::new(Window::new(Arc::clone(&self.budget), start));
+        self.pass(todo, pass, &window, tally).await?;
+        let fresh = Footer::read(scratch.path());
+        let fresh = fresh.map_err(|error| PieceFailure::Run(error.into()))?;
+        let left: u64 = counts_of(&fresh)
+            .map(|counts| counts.rejected.into_values().sum())
+            .unwrap_or_default();
+        let again = Again {
+            retried: before.rows,
+            recovered: fresh.rows().saturating_sub(left),
+        };
+        if is_due || again.recovered > 0 {
+            let stop = self.stop.clone();
+            let merged = in_background(move || {
+                let merged = merge(&old, first, &fresh, &numbers, &|| stop.is_stopped());
+                drop(scratch);
+                merged
+            });
+            let merged = merged.await.and_then(|merged| merged);
+            if !merged.map_err(PieceFailure::Run)? {
+                return Err(PieceFailure::Stopped);
+            }
+        }
+        Ok(again)
+    }
+
+    async fn pass(
+        &self,
+        todo: &Todo,
+        pass: Pass,
+        window: &Arc<Window>,
+        tally: Option<&Arc<Tally>>,
+    ) -> Result<(), PieceFailure> {
+        let mut config = SessionConfig::new()
+            .with_batch_size(BATCH_ROWS)
+            .with_extension(Arc::clone(&self.shelf))
+            .with_extension(Arc::clone(window));
+        if let Some(tally) = tally {
+            config = config.with_extension(Arc::clone(tally));
+        }
+        let context = Arc::new(TaskContext::default().with_session_config(config));
+        let failed = |error| RunError::of_piece(&todo.piece.to_string(), error);
+        let plan = self.plan.pass(self.shard(todo), pass).map_err(failed)?;
+        let mut report = plan.execute(0, context).map_err(failed)?;
+        while let Some(written) = report.next().await {
+            written.map_err(failed)?;
+        }
+        Ok(())
+    }
+
+    fn shard(&self, todo: &Todo) -> &ShardPlan {
+        &self.plan.shards[todo.shard]
+    }
+
+    fn pairs(&self, todo: &Todo, passes: &str) -> Vec<(String, String)> {
+        let mut pairs = pairs(&self.plan, self.shard(todo), self.runtime.as_deref());
+        pairs.push((PASSES.to_owned(), passes.to_owned()));
+        pairs
+    }
+}
+
+/// Holds what an earlier run scored against its digest: nothing follows from a damaged file.
+async fn verify(files: &PieceFiles) -> Result<(), PieceFailure> {
+    let path = files.scored.clone();
+    in_background(move || Footer::read(&path)?.verify())
+        .await
+        .map_err(PieceFailure::Run)?
+        .map_err(PieceFailure::Damaged)
+}
+
+fn footer(files: &PieceFiles) -> Result<Footer, PieceFailure> {
+    Footer::read(&files.scored).map_err(|error| PieceFailure::Run(error.into()))
+}

@@ -1,0 +1,317 @@
+//! Trying again: which rows, and how what came of them gets into a finished `scored` file.
+//!
+//! ```text
+//! scored/a.parquet   | in | timed-out | in | not-found | server-error |
+//!                          ▼ shard, all stages                ▼
+//! .capfilt-a..       |    in     |                      timed-out     |
+//!                          ▼ merged                           ▼
+//! scored/a.parquet   | in |    in     | in | not-found |   timed-out  |
+//! ```
+//!
+//! The old file stands until the merged one takes its name. It says that its rows were tried once, so
+//! that the next run makes up for one that ended before that. Rows of a finished run that are asked
+//! for again are merged only where one came in.
+
+use std::collections::{BTreeSet, VecDeque};
+use std::str::FromStr;
+use std::sync::Arc;
+
+use arrow::array::{Array, ArrayRef, AsArray, Int32Array, RecordBatch, StructArray};
+use arrow::datatypes::{Int32Type, SchemaRef};
+use arrow::error::ArrowError;
+use capfilt_data::candidate::read_candidates;
+use capfilt_data::{CONTENT, Footer, FooterError, PieceWriter, Reject, columns};
+use datafusion::error::DataFusionError;
+use datafusion::parquet::arrow::arrow_reader::ParquetRecordBatchReader;
+
+use crate::counts::ScoredCounts;
+use crate::derive::passed;
+use crate::error::RunError;
+use crate::file::Images;
+use crate::load::with_nearest;
+use crate::numbers::Numbers;
+use crate::record::{COUNTS, IMAGES, PASSES, PROVIDER, RUNTIME, pairs_of};
+use crate::row::{BATCH_ROWS, Place, column, gather, project, replace, texts};
+use crate::write::counted;
+
+/// Rows whose reason is read at once; nothing else of them is.
+const REASONS: usize = 8_192;
+
+/// The reasons for which rows are tried again. By default there is none.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Retry(BTreeSet<Reject>);
+
+/// A text that names no reasons to try again for.
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+#[error("{0}")]
+pub struct RetryError(String);
+
+/// The name of all reasons that may pass by themselves.
+const TRANSIENT: &str = "transient";
+
+impl FromStr for Retry {
+    type Err = RetryError;
+
+    /// `transient`, or reasons with commas between them.
+    fn from_str(text: &str) -> Result<Self, RetryError> {
+        let mut reasons = BTreeSet::new();
+        for name in text.split(',').map(str::trim) {
+            if name == TRANSIENT {
+                reasons.extend(Self::transient().0);
+                continue;
+            }
+            let reason = all().find(|reason| reason.as_str() == name);
+            reasons.insert(reason.ok_or_else(|| unknown(name))?);
+        }
+        Ok(Self(reasons))
+    }
+}
+
+/// The reasons for which whole rows leave.
+fn all() -> impl Iterator<Item = Reject> {
+    let whole_rows = |reason: &Reject| !reason.is_about_a_caption();
+    Reject::ALL.iter().copied().filter(whole_rows)
+}
+
+fn unknown(name: &str) -> RetryError {
+    let known: Vec<String> = std::iter::once(TRANSIENT)
+        .chain(all().map(Reject::as_str))
+        .map(|known| format!("`{known}`"))
+        .collect();
+    RetryError(with_nearest(&format!(
+        "unknown reason `{name}`, expected {}",
+        known.join(", ")
+    )))
+}
+
+impl Retry {
+    /// The reasons that may pass by themselves.
+    pub fn transient() -> Self {
+        Self(all().filter(|reason| reason.is_transient()).collect())
+    }
+
+    /// The reasons for which rows of `scored`, in which `counts` were counted, are still to be tried a
+    /// second time: the run that made the file did not get to it.
+    pub(crate) fn due(scored: &Footer, counts: &ScoredCounts) -> Option<Self> {
+        let transient = Self::transient();
+        let is_due = scored.value(PASSES) == Some("1") && transient.part_of(counts).rows > 0;
+        is_due.then_some(transient)
+    }
+
+    /// For these reasons, and for those of `other`.
+    pub(crate) fn and(mut self, other: Self) -> Self {
+        self.0.extend(other.0);
+        self
+    }
+
+    /// What of `counts` would be tried again.
+    pub(crate) fn part_of(&self, counts: &ScoredCounts) -> ScoredCounts {
+        let mut part = ScoredCounts::default();
+        for reason in &self.0 {
+            if let Some(rows) = counts.rejected.get(reason.as_str()) {
+                part.rows += rows;
+                part.rejected.insert(reason.as_str().to_owned(), *rows);
+            }
+        }
+        part
+    }
+
+    /// The rows of `scored`, whose first one is `first`, that left for one of the reasons.
+    pub(crate) fn numbers(&self, scored: &Footer, first: u64) -> Result<Numbers, FooterError> {
+        let mut found = Vec::new();
+        let mut number = first;
+        for batch in scored.batches(Some(&[columns::REJECT]), REASONS)? {
+            let reasons = batch.and_then(|batch| texts(&batch, columns::REJECT).cloned());
+            for reason in &reasons.map_err(|source| unreadable(scored, source))? {
+                let reason = reason.and_then(|reason| Reject::from_str(reason).ok());
+                if reason.is_some_and(|reason| self.0.contains(&reason)) {
+                    found.push(number..number + 1);
+                }
+                number += 1;
+            }
+        }
+        Ok(found.into_iter().collect())
+    }
+}
+
+fn unreadable(footer: &Footer, source: ArrowError) -> FooterError {
+    FooterError::Rows {
+        path: footer.path.clone(),
+        source,
+    }
+}
+
+/// Of which rows of `scored` pictures were stored: rows that come into it follow the same rule.
+pub(crate) fn images(scored: &Footer) -> Images {
+    match scored.value(IMAGES) {
+        Some("all") => Images::All,
+        _ => Images::Kept,
+    }
+}
+
+/// Writes the file `old` again, whose first row is `first`, with the rows `numbers` from `fresh` and
+/// all others as they are. Holds a batch of rows. `stopped` is asked now and then; false where it
+/// said so, and `old` stays.
+pub(crate) fn merge(
+    old: &Footer,
+    first: u64,
+    fresh: &Footer,
+    numbers: &Numbers,
+    stopped: &dyn Fn() -> bool,
+) -> Result<bool, RunError> {
+    let schema = columns::scored(&passed(&old.schema));
+    let mut writer = PieceWriter::create(&old.path, Arc::clone(&schema))?;
+    let mut counts = ScoredCounts::default();
+    let mut fresh_rows = Rows::of(fresh, &schema)?;
+    let mut start = first;
+    for batch in old.batches(None, BATCH_ROWS)? {
+        if stopped() {
+            return Ok(false);
+        }
+        let batch = in_columns(old, batch, &schema)?;
+        let failed = |source: DataFusionError| RunError::Plan {
+            piece: old.path.display().to_string(),
+            source,
+        };
+        let end = start + batch.num_rows() as u64;
+        let again: Vec<u64> = numbers.within(&(start..end)).flatten().collect();
+        let batch = if again.is_empty() {
+            batch
+        } else {
+            let mut places: Vec<Place> = Place::all(batch.clone()).collect();
+            let at: Vec<usize> = again
+                .iter()
+                .filter_map(|number| usize::try_from(number - start).ok())
+                .collect();
+            for row in &at {
+                places[*row] = fresh_rows.next()?;
+            }
+            let merged = gather(&places).map_err(|error| failed(error.into()))?;
+            with_all_attempts(&merged, &batch, &at).map_err(failed)?
+        };
+        let candidates = column(&batch, columns::CANDIDATES)
+            .map_err(DataFusionError::from)
+            .and_then(|candidates| {
+                read_candidates(candidates)
+                    .map_err(|error| DataFusionError::External(Box::new(error)))
+            })
+            .map_err(failed)?;
+        counts.add(&counted(&batch, &candidates).map_err(failed)?);
+        writer.write(&batch)?;
+        start = end;
+    }
+    writer.publish(merged_pairs(old, fresh, &counts))?;
+    Ok(true)
+}
+
+/// A batch of `file` in exactly the columns of `schema`: what was read has the file's pairs in its
+/// schema, too.
+fn in_columns(
+    file: &Footer,
+    batch: Result<RecordBatch, ArrowError>,
+    schema: &SchemaRef,
+) -> Result<RecordBatch, FooterError> {
+    batch
+        .and_then(|batch| project(&batch, schema))
+        .map_err(|source| unreadable(file, source))
+}
+
+/// The rows of a file one after the other.
+struct Rows<'a> {
+    file: &'a Footer,
+    schema: &'a SchemaRef,
+    batches: ParquetRecordBatchReader,
+    ready: VecDeque<Place>,
+}
+
+impl<'a> Rows<'a> {
+    fn of(file: &'a Footer, schema: &'a SchemaRef) -> Result<Self, FooterError> {
+        Ok(Self {
+            file,
+            schema,
+            batches: file.batches(None, BATCH_ROWS)?,
+            ready: VecDeque::new(),
+        })
+    }
+
+    fn next(&mut self) -> Result<Place, FooterError> {
+        loop {
+            if let Some(row) = self.ready.pop_front() {
+                return Ok(row);
+            }
+            let ended = || Err(ArrowError::ParquetError("a row is missing".to_owned()));
+            let batch = self.batches.next().unwrap_or_else(ended);
+            let batch = in_columns(self.file, batch, self.schema)?;
+            self.ready.extend(Place::all(batch));
+        }
+    }
+}
+
+/// `merged` where the rows `again` also count the attempts that they had in `old`.
+fn with_all_attempts(
+    merged: &RecordBatch,
+    old: &RecordBatch,
+    again: &[usize],
+) -> Result<RecordBatch, DataFusionError> {
+    const ATTEMPTS: &str = "attempts";
+    let fetch = column(merged, columns::FETCH)?.as_struct();
+    let (Some(new), Some(before)) = (
+        fetch.column_by_name(ATTEMPTS),
+        column(old, columns::FETCH)?
+            .as_struct()
+            .column_by_name(ATTEMPTS),
+    ) else {
+        return Ok(merged.clone());
+    };
+    let (new, before) = (
+        new.as_primitive::<Int32Type>(),
+        before.as_primitive::<Int32Type>(),
+    );
+    let mut sums: Vec<Option<i32>> = new.iter().collect();
+    for row in again {
+        let earlier = before.is_valid(*row).then(|| before.value(*row));
+        sums[*row] = sums[*row].map(|now| now.saturating_add(earlier.unwrap_or(0)));
+    }
+    let sums: ArrayRef = Arc::new(Int32Array::from(sums));
+    let arrays = fetch
+        .fields()
+        .iter()
+        .zip(fetch.columns())
+        .map(|(field, array)| {
+            let is_sum = field.name() == ATTEMPTS;
+            Arc::clone(if is_sum { &sums } else { array })
+        })
+        .collect();
+    let fetch = StructArray::try_new(fetch.fields().clone(), arrays, fetch.nulls().cloned())?;
+    Ok(replace(merged, vec![(columns::FETCH, Arc::new(fetch))])?)
+}
+
+/// The pairs of the merged file: those of the fresh one, but where the old rows count too.
+fn merged_pairs(old: &Footer, fresh: &Footer, counts: &ScoredCounts) -> Vec<(String, String)> {
+    let both = |key: &str| {
+        let mut values: Vec<&str> = Vec::new();
+        for value in [old, fresh].iter().filter_map(|file| file.value(key)) {
+            for one in value.split(',').filter(|one| !one.is_empty()) {
+                if !values.contains(&one) {
+                    values.push(one);
+                }
+            }
+        }
+        values.join(",")
+    };
+    pairs_of(fresh)
+        .filter(|(key, _)| key != CONTENT)
+        .map(|(key, value)| {
+            let value = match key.as_str() {
+                COUNTS => serde_json::json!(counts).to_string(),
+                IMAGES => old.value(IMAGES).unwrap_or_default().to_owned(),
+                RUNTIME | PROVIDER => both(&key),
+                _ => value,
+            };
+            (key, value)
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests;

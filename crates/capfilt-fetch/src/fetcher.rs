@@ -12,7 +12,7 @@ use crate::address::Networks;
 use crate::clock::Clock;
 use crate::file::Folder;
 use crate::hosts::{Hosts, Slot};
-use crate::http::{Connect, Http, Limit};
+use crate::http::{Connect, Head, Http, Limit};
 use crate::memory::Memory;
 use crate::opt_out::host_key;
 use crate::options::FetchOptions;
@@ -112,9 +112,9 @@ impl Fetcher {
         if !options.buckets.is_empty() {
             return Err(FetchError::NoCloud);
         }
+        let policy = Policy::new(options)?;
         Ok(Self {
             shared: Arc::new(Shared {
-                policy: Policy::new(options)?,
                 hosts: Hosts::new(options),
                 origins: Origins::new(),
                 memory: Memory::new(options.memory),
@@ -122,7 +122,8 @@ impl Fetcher {
                 http: Http::new(options, &guard, connect)?,
                 folder: folder.transpose()?,
                 #[cfg(feature = "cloud")]
-                stores: crate::object::Stores::new(options)?,
+                stores: crate::object::Stores::new(&policy.buckets, options)?,
+                policy,
                 options: options.clone(),
             }),
         })
@@ -311,18 +312,15 @@ impl Shared {
         let head = self.http.get(url, &mut trace.clock).await?;
         trace.status = Some(head.status());
         trace.final_url = Some(url.to_string());
-        if let Some(address) = head.peer() {
-            self.policy.admit_address(address)?;
+        let most = self.options.max_redirects;
+        let answer = self.judge(url, &head, hops, most);
+        if let Err(refusal) = &answer
+            && refusal.outcome.is_transient()
+        {
+            *pause = head.pause();
         }
-        if let Some(location) = head.location() {
-            let most = self.options.max_redirects;
-            return self.policy.redirect(url, location, hops, most).map(Hop::To);
-        }
-        let outcome = Outcome::of_status(head.status());
-        if outcome != Outcome::Ok {
-            *pause = head.pause().filter(|_| outcome.is_transient());
-            let detail = format!("HTTP status {}", head.status());
-            return Err(Refusal::new(outcome, detail));
+        if let Some(next) = answer? {
+            return Ok(Hop::To(next));
         }
         self.policy.admit_answer(head.headers(), reserved)?;
         let mut memory = self.memory.reserve();
@@ -331,6 +329,24 @@ impl Shared {
             .http
             .body(head, limit, &mut memory, &mut trace.clock, &mut trace.bytes);
         body.await.map(Hop::Picture)
+    }
+
+    /// What the head of any answer says: where to look instead after `hops` of at most `most`
+    /// redirects, or that a body follows.
+    fn judge(&self, url: &Url, head: &Head, hops: u32, most: u32) -> Result<Option<Url>, Refusal> {
+        if let Some(address) = head.peer() {
+            self.policy.admit_address(address)?;
+        }
+        if let Some(location) = head.location() {
+            return self.policy.redirect(url, location, hops, most).map(Some);
+        }
+        match Outcome::of_status(head.status()) {
+            Outcome::Ok => Ok(None),
+            outcome => {
+                let detail = format!("HTTP status {}", head.status());
+                Err(Refusal::new(outcome, detail))
+            }
+        }
     }
 
     /// An origin's robots.txt or `tdmrep.json`, within the limits that pictures have.
@@ -349,19 +365,8 @@ impl Shared {
 
     async fn policy_hop(&self, url: &Url, hops: u32, clock: &mut Clock) -> Result<Hop, Refusal> {
         let head = self.http.get(url, clock).await?;
-        if let Some(address) = head.peer() {
-            self.policy.admit_address(address)?;
-        }
-        if let Some(location) = head.location() {
-            let next = self.policy.redirect(url, location, hops, MAX_REDIRECTS);
-            return next.map(Hop::To);
-        }
-        match Outcome::of_status(head.status()) {
-            Outcome::Ok => {}
-            outcome => {
-                let detail = format!("HTTP status {}", head.status());
-                return Err(Refusal::new(outcome, detail));
-            }
+        if let Some(next) = self.judge(url, &head, hops, MAX_REDIRECTS)? {
+            return Ok(Hop::To(next));
         }
         let mut memory = self.memory.reserve();
         let limit = Limit::Beginning(MAX_FILE);

@@ -26,6 +26,8 @@ const REMEMBERED: usize = 16_384;
 pub(crate) struct Hosts {
     all: Arc<Semaphore>,
     per_host: usize,
+    /// In a row, after which a host is suspended.
+    failures: u32,
     /// Between the starts of two requests to one host.
     interval: Option<Duration>,
     /// Longer pauses are not waited for.
@@ -68,6 +70,9 @@ impl Hosts {
                 options.concurrency.get().min(Semaphore::MAX_PERMITS),
             )),
             per_host,
+            failures: u32::try_from(per_host.saturating_mul(2))
+                .unwrap_or(u32::MAX)
+                .max(FAILURES),
             interval: options.per_host_interval.map(|interval| interval.0),
             patience: options.timeout.0,
             known: Mutex::default(),
@@ -96,14 +101,11 @@ impl Hosts {
             .acquire_owned()
             .await
             .map_err(closed)?;
-        let twice = u32::try_from(self.per_host)
-            .unwrap_or(u32::MAX)
-            .saturating_mul(2);
         Ok(Slot {
             _all: all,
             _host: slot,
             host,
-            failures: FAILURES.max(twice),
+            failures: self.failures,
         })
     }
 

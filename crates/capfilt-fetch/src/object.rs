@@ -34,15 +34,15 @@ pub(crate) struct Stores {
 }
 
 impl Stores {
-    pub(crate) fn new(options: &FetchOptions) -> Result<Self, FetchError> {
+    /// A store for each of `buckets`.
+    pub(crate) fn new(buckets: &[Url], options: &FetchOptions) -> Result<Self, FetchError> {
         let mut by_bucket = HashMap::new();
-        for bucket in &options.buckets {
-            let url = Url::parse(bucket).map_err(|_| FetchError::Bucket(bucket.clone()))?;
-            let store = open(&url, options).map_err(|error| FetchError::Store {
-                bucket: bucket.clone(),
+        for bucket in buckets {
+            let store = open(bucket, options).map_err(|error| FetchError::Store {
+                bucket: bucket.to_string(),
                 reason: error.to_string(),
             })?;
-            by_bucket.insert(key(&url), store);
+            by_bucket.insert(key(bucket), store);
         }
         Ok(Self {
             by_bucket,

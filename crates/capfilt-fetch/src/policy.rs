@@ -52,7 +52,8 @@ pub(crate) struct Policy {
     options: FetchOptions,
     networks: Networks,
     opt_outs: OptOuts,
-    buckets: Vec<Url>,
+    /// The buckets that objects may be read of, as they were named.
+    pub(crate) buckets: Vec<Url>,
 }
 
 impl Policy {

@@ -277,9 +277,10 @@ impl Order {
         let numbers = numbers(&batch)?.clone();
         let next = self.next();
         let is_next = numbers.values().contains(&next);
-        let size: usize = (0..batch.num_rows())
+        let sizes = (0..batch.num_rows())
             .map(|row| Ok(image_at(&batch, row)?.map_or(0, <[u8]>::len)))
-            .sum::<Result<usize>>()?;
+            .collect::<Result<Vec<usize>>>()?;
+        let size: usize = sizes.iter().sum();
         let mut spilled = Vec::new();
         let batch = if !is_next && self.all_bytes + size > WAITING_BYTES {
             for (row, number) in numbers.values().iter().enumerate() {
@@ -292,11 +293,9 @@ impl Order {
             let image = image_with_bytes(&batch, nothing)?;
             replace(&batch, vec![(columns::IMAGE, image)])?
         } else {
-            for (row, number) in numbers.values().iter().enumerate() {
-                let bytes = image_at(&batch, row)?.map_or(0, <[u8]>::len);
-                self.bytes.insert(*number, bytes);
-                self.all_bytes += bytes;
-            }
+            self.bytes
+                .extend(numbers.values().iter().copied().zip(sizes));
+            self.all_bytes += size;
             batch
         };
         for (number, place) in numbers.values().iter().zip(Place::all(batch)) {

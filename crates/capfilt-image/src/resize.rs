@@ -1,4 +1,4 @@
-//! Pillow's bicubic resize, value for value.
+//! Pillow's resize, value for value.
 //!
 //! Two passes, horizontal then vertical. Each pass weighs samples with 22-bit integer coefficients, rounds to the
 //! nearest integer and clamps to 8 bits, so that nothing depends on the order
@@ -12,7 +12,7 @@
 mod coefficients;
 
 use crate::picture::Picture;
-use coefficients::{Coefficients, PRECISION_BITS};
+use coefficients::{Coefficients, Filter, PRECISION_BITS};
 
 /// Half of the last place, so that the shift to 8 bits rounds.
 const HALF: i32 = 1 << (PRECISION_BITS - 1);
@@ -21,9 +21,8 @@ const HALF: i32 = 1 << (PRECISION_BITS - 1);
 /// in registers.
 const STRIP: usize = 48;
 
-/// Rows that the horizontal pass takes at a time, so that their RGB samples of
-/// one column fill a strip.
-const BAND: usize = STRIP / 3;
+/// Width and height in pixels, both at least 1.
+type Size = (u32, u32);
 
 /// Resizes a picture to `width` x `height` pixels with the bicubic kernel
 /// (a = -0.5), widened when shrinking so that it does not alias. Equal in every
@@ -34,42 +33,83 @@ pub fn resize(picture: &Picture, width: u32, height: u32) -> Picture {
     resize_with(picture, width.max(1), height.max(1), Kernels::best())
 }
 
-/// The passes in the order of Pillow.
 fn resize_with(picture: &Picture, width: u32, height: u32, kernels: Kernels) -> Picture {
-    let is_tall = u64::from(picture.height()) > 100 * u64::from(picture.width());
-    if is_tall && height < picture.height() {
-        let lower = horizontal_first(picture, picture.width(), height, kernels);
-        return horizontal_first(&lower, width, height, kernels);
-    }
-    horizontal_first(picture, width, height, kernels)
+    let from = (picture.width(), picture.height());
+    let passes = Passes {
+        filter: Filter::Bicubic,
+        kernels,
+    };
+    let pixels = passes.resize::<3, { STRIP / 3 }>(picture.pixels(), from, (width, height));
+    Picture::from_rows(width, height, pixels)
 }
 
-/// The horizontal pass, then the vertical one, each only where it is needed.
-fn horizontal_first(picture: &Picture, width: u32, height: u32, kernels: Kernels) -> Picture {
-    let columns = (width != picture.width()).then(|| Coefficients::bicubic(picture.width(), width));
-    let rows =
-        (height != picture.height()).then(|| Coefficients::bicubic(picture.height(), height));
+/// Resizes a grey picture with the Lanczos kernel of three lobes. Equal in
+/// every value to `Image.resize(to, LANCZOS)` of Pillow 12.3.0 in mode `L`.
+pub(crate) fn resize_grey(samples: &[u8], from: Size, to: Size) -> Vec<u8> {
+    let passes = Passes {
+        filter: Filter::Lanczos,
+        kernels: Kernels::best(),
+    };
+    passes.resize::<1, STRIP>(samples, from, to)
+}
 
-    let in_stride = 3 * picture.width() as usize;
-    let out_stride = 3 * width as usize;
-    let needed = match &rows {
-        Some(rows) => rows.inputs(),
-        None => 0..picture.height() as usize,
-    };
-    let first_row = needed.start;
-    let source = &picture.pixels()[needed.start * in_stride..needed.end * in_stride];
-    let narrowed =
-        columns.map(|columns| horizontal(source, in_stride, &columns, out_stride, kernels));
-    let pixels = match rows {
-        Some(rows) => {
-            let mut pixels = vec![0; height as usize * out_stride];
-            let source = narrowed.as_deref().unwrap_or(source);
-            kernels.weigh(source, first_row, &rows, &mut pixels);
-            pixels
+/// How the passes over a picture weigh its samples.
+///
+/// A pixel has `N` samples, and `BAND` is the number of rows that the horizontal pass takes at a
+/// time, so that their samples of one column fill a strip.
+#[derive(Clone, Copy)]
+struct Passes {
+    filter: Filter,
+    kernels: Kernels,
+}
+
+impl Passes {
+    /// The passes in the order of Pillow.
+    fn resize<const N: usize, const BAND: usize>(
+        self,
+        source: &[u8],
+        from: Size,
+        to: Size,
+    ) -> Vec<u8> {
+        let is_tall = u64::from(from.1) > 100 * u64::from(from.0);
+        if is_tall && to.1 < from.1 {
+            let lower = self.horizontal_first::<N, BAND>(source, from, (from.0, to.1));
+            return self.horizontal_first::<N, BAND>(&lower, (from.0, to.1), to);
         }
-        None => narrowed.unwrap_or_else(|| source.to_vec()),
-    };
-    Picture::from_rows(width, height, pixels)
+        self.horizontal_first::<N, BAND>(source, from, to)
+    }
+
+    /// The horizontal pass, then the vertical one, each only where it is needed.
+    fn horizontal_first<const N: usize, const BAND: usize>(
+        self,
+        source: &[u8],
+        from: Size,
+        to: Size,
+    ) -> Vec<u8> {
+        let columns = (to.0 != from.0).then(|| Coefficients::new(self.filter, from.0, to.0));
+        let rows = (to.1 != from.1).then(|| Coefficients::new(self.filter, from.1, to.1));
+
+        let in_stride = N * from.0 as usize;
+        let out_stride = N * to.0 as usize;
+        let needed = match &rows {
+            Some(rows) => rows.inputs(),
+            None => 0..from.1 as usize,
+        };
+        let first_row = needed.start;
+        let source = &source[needed.start * in_stride..needed.end * in_stride];
+        let narrowed = columns.map(|columns| {
+            horizontal::<N, BAND>(source, in_stride, &columns, out_stride, self.kernels)
+        });
+        match rows {
+            Some(rows) => {
+                let mut pixels = vec![0; to.1 as usize * out_stride];
+                let source = narrowed.as_deref().unwrap_or(source);
+                self.kernels.weigh(source, first_row, &rows, &mut pixels);
+                pixels
+            }
+            None => narrowed.unwrap_or_else(|| source.to_vec()),
+        }
+    }
 }
 
 /// The instruction set that the passes are compiled for. The results are
@@ -111,7 +151,7 @@ impl Kernels {
 /// rows of RGB      abc def ghi ..      columns      abc ABC ..
 ///                  ABC DEF GHI ..                   def DEF ..
 /// ```
-fn horizontal(
+fn horizontal<const N: usize, const BAND: usize>(
     source: &[u8],
     in_stride: usize,
     columns: &Coefficients,
@@ -119,9 +159,9 @@ fn horizontal(
     kernels: Kernels,
 ) -> Vec<u8> {
     let mut target = vec![0; source.len() / in_stride * out_stride];
-    let in_width = in_stride / 3;
-    let mut in_band = vec![[[0; 3]; BAND]; in_width];
-    let mut out_band = vec![[[0; 3]; BAND]; out_stride / 3];
+    let in_width = in_stride / N;
+    let mut in_band = vec![[[0; N]; BAND]; in_width];
+    let mut out_band = vec![[[0; N]; BAND]; out_stride / N];
     for (in_rows, out_rows) in source
         .chunks(BAND * in_stride)
         .zip(target.chunks_mut(BAND * out_stride))
@@ -129,7 +169,7 @@ fn horizontal(
         // Rows that the last band lacks are filled with any other.
         let rows: [_; BAND] = std::array::from_fn(|index| {
             let row = in_rows.chunks_exact(in_stride).nth(index);
-            &row.unwrap_or(in_rows).as_chunks::<3>().0[..in_width]
+            &row.unwrap_or(in_rows).as_chunks::<N>().0[..in_width]
         });
         for (index, column) in in_band.iter_mut().enumerate().take(in_width) {
             for (pixel, row) in column.iter_mut().zip(&rows) {
@@ -143,7 +183,7 @@ fn horizontal(
             out_band.as_flattened_mut().as_flattened_mut(),
         );
         for (index, row) in out_rows.chunks_exact_mut(out_stride).enumerate() {
-            let (pixels, _) = row.as_chunks_mut::<3>();
+            let (pixels, _) = row.as_chunks_mut::<N>();
             for (column, pixel) in out_band.iter().zip(pixels) {
                 *pixel = column[index];
             }

@@ -1,13 +1,38 @@
 //! Which input samples an output sample is made of, and in which shares.
 
+use std::f64::consts::PI;
 use std::ops::Range;
 
 /// Fraction bits of a coefficient. Sums of 8-bit samples weighted with them
 /// stay within 32 bits.
 pub(super) const PRECISION_BITS: u32 = 32 - 8 - 2;
 
-/// Half the width in samples of the bicubic kernel before widening.
-const SUPPORT: f64 = 2.0;
+/// How the weight of an input sample falls with its distance.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Filter {
+    /// Keys' cubic convolution with a = -0.5.
+    Bicubic,
+    /// The sinc function in a window of three lobes.
+    Lanczos,
+}
+
+impl Filter {
+    /// Half the width in samples before widening.
+    fn support(self) -> f64 {
+        match self {
+            Self::Bicubic => 2.0,
+            Self::Lanczos => 3.0,
+        }
+    }
+
+    /// The weight at a distance of `x` samples.
+    fn weight(self, x: f64) -> f64 {
+        match self {
+            Self::Bicubic => cubic(x),
+            Self::Lanczos => lanczos(x),
+        }
+    }
+}
 
 /// The coefficients for one side of a picture: for every output position the
 /// first input position and the weights of the inputs from there on.
@@ -21,11 +46,11 @@ pub(super) struct Coefficients {
 
 impl Coefficients {
     /// Coefficients to bring `input` samples to `output` samples, both at
-    /// least 1. When shrinking, the kernel is widened by the factor.
-    pub(super) fn bicubic(input: u32, output: u32) -> Self {
+    /// least 1. When shrinking, the filter is widened by the factor.
+    pub(super) fn new(filter: Filter, input: u32, output: u32) -> Self {
         let scale = f64::from(input) / f64::from(output);
         let widening = scale.max(1.0);
-        let support = SUPPORT * widening;
+        let support = filter.support() * widening;
         #[expect(
             clippy::cast_possible_truncation,
             clippy::cast_sign_loss,
@@ -41,10 +66,9 @@ impl Coefficients {
             let start = to_position(center - support + 0.5, input);
             let end = to_position(center + support + 0.5, input);
             shares.clear();
-            shares
-                .extend((start..end).map(|position| {
-                    cubic((f64::from(position) - center + 0.5) * (1.0 / widening))
-                }));
+            shares.extend((start..end).map(|position| {
+                filter.weight((f64::from(position) - center + 0.5) * (1.0 / widening))
+            }));
             // Added up in this order, as the last bit of the sum counts.
             let total: f64 = shares.iter().sum();
             windows.push((start as usize, shares.len()));
@@ -93,6 +117,24 @@ fn cubic(x: f64) -> f64 {
     } else {
         0.0
     }
+}
+
+/// sinc(x) sinc(x / 3) within three lobes.
+fn lanczos(x: f64) -> f64 {
+    if (-3.0..3.0).contains(&x) {
+        sinc(x) * sinc(x / 3.0)
+    } else {
+        0.0
+    }
+}
+
+/// sin(pi x) / (pi x), continued at 0.
+fn sinc(x: f64) -> f64 {
+    if x == 0.0 {
+        return 1.0;
+    }
+    let angle = x * PI;
+    angle.sin() / angle
 }
 
 /// The integer part of `x`, within `0..=limit`.

@@ -16,6 +16,7 @@
 mod counts;
 mod decide;
 mod derive;
+pub mod duplicates;
 mod error;
 mod expression;
 mod file;

@@ -12,6 +12,7 @@ mod cli;
 mod crash;
 mod damage;
 mod demo;
+mod duplicates;
 mod errors;
 mod full_disk;
 mod layout;

@@ -23,14 +23,15 @@
 //! out of the join and reported. Its pictures are still found where they are equal, or where they
 //! are near and share another band.
 //!
-//! Files are read by DataFusion with just the columns that are needed, and sorted and joined with
-//! spilling to disk within [`Search::memory`]. What is held besides is 24 bytes for each different
-//! picture and 40 bytes for each duplicate.
+//! Files are read by DataFusion with just the columns that are needed, and sorted and joined within
+//! [`Search::memory`], with spilling to disk. What is held besides is some 50 bytes for each
+//! different picture and as much again for each duplicate.
 
 mod judge;
 mod near;
 mod read;
 
+use std::borrow::Cow;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -39,6 +40,8 @@ use datafusion::error::Result;
 use datafusion::execution::memory_pool::FairSpillPool;
 use datafusion::execution::runtime_env::RuntimeEnvBuilder;
 use datafusion::prelude::{SessionConfig, SessionContext};
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::{Deserialize, Serialize};
 
 use judge::Judge;
 pub use read::{HashFile, HashFileError, PERCEPTUAL_HASH, SHA256};
@@ -65,6 +68,9 @@ pub enum Set {
     Run,
 }
 
+/// Hashes of a bucket whose pairs are all compared, unless somebody says otherwise.
+pub const LARGEST_BUCKET: NonZeroUsize = NonZeroUsize::MIN.saturating_add(9_999);
+
 /// How duplicates are looked for.
 #[derive(Clone, Debug)]
 pub struct Search {
@@ -78,21 +84,22 @@ pub struct Search {
     pub spill: PathBuf,
 }
 
-/// In how many of their 64 bits the hashes of duplicates may differ: 0 to 3.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+/// In how many of their 64 bits the hashes of duplicates may differ: 0 to 3, 3 by default.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(try_from = "u8", into = "u8")]
 pub struct Distance(u8);
 
-/// A distance that is too large.
+/// A number that is no distance.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 #[error(
-    "a distance of {got} bits is too large; expected 0 to 3, beyond which different pictures are taken for copies"
+    "a distance of {got} bits is too large; expected 0 to 3, which four bands of a hash can find"
 )]
 pub struct DistanceError {
     got: u8,
 }
 
 impl Distance {
-    /// The largest: what four bands can find.
+    /// The largest: four bands can find no larger one.
     pub const LARGEST: Self = Self(3);
 
     /// The number of bits.
@@ -101,14 +108,46 @@ impl Distance {
     }
 }
 
+impl Default for Distance {
+    fn default() -> Self {
+        Self::LARGEST
+    }
+}
+
 impl TryFrom<u8> for Distance {
     type Error = DistanceError;
 
     fn try_from(got: u8) -> std::result::Result<Self, DistanceError> {
-        if got > Self::LARGEST.0 {
-            return Err(DistanceError { got });
+        if got <= Self::LARGEST.0 {
+            Ok(Self(got))
+        } else {
+            Err(DistanceError { got })
         }
-        Ok(Self(got))
+    }
+}
+
+impl From<Distance> for u8 {
+    fn from(distance: Distance) -> Self {
+        distance.0
+    }
+}
+
+impl JsonSchema for Distance {
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn schema_name() -> Cow<'static, str> {
+        "Distance".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({
+            "type": "integer",
+            "minimum": 0,
+            "maximum": 3,
+            "description": "A number of bits, 0 to 3."
+        })
     }
 }
 
@@ -218,7 +257,7 @@ fn session(search: &Search) -> Result<SessionContext> {
         .with_temp_file_path(&search.spill)
         .build_arc()?;
     let mut config = SessionConfig::new();
-    // Of the joins, the one that spills.
+    // Buckets are joined by merging: that spills, and took half the time of hashing.
     config.options_mut().optimizer.prefer_hash_join = false;
     Ok(SessionContext::new_with_config_rt(config, runtime))
 }

@@ -300,6 +300,39 @@ fn evaluation_sets_win_over_earlier_runs_and_those_over_this_one() {
 }
 
 #[test]
+fn pictures_themselves_are_not_read() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("pictures.parquet");
+    let pictures: ArrayRef = Arc::new(BinaryArray::from_vec(vec![b"abc"; 2]));
+    let digests: ArrayRef = Arc::new(BinaryArray::from_vec(vec![&[7; 32]; 2]));
+    let hashes: ArrayRef = Arc::new(UInt64Array::from(vec![1, 1]));
+    let columns = [
+        ("image", pictures),
+        (SHA256, digests),
+        (PERCEPTUAL_HASH, hashes),
+    ];
+    write_parquet(&path, &RecordBatch::try_from_iter(columns).unwrap(), 2);
+    let footer = Footer::read(&path).unwrap();
+    let (start, length) = footer.metadata.row_group(0).column(0).byte_range();
+    let mut bytes = fs_err::read(&path).unwrap();
+    let start = usize::try_from(start).unwrap();
+    bytes[start..][..usize::try_from(length).unwrap()].fill(0xff);
+    fs_err::write(&path, bytes).unwrap();
+    assert!(footer.batches(None, 2).unwrap().any(|batch| batch.is_err()));
+
+    let sets = Sets {
+        run: vec![HashFile::new(&footer).unwrap()],
+        ..Sets::default()
+    };
+    let search = search_of(3, 100, folder.path());
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let found = runtime.block_on(find(&sets, &search)).unwrap();
+    assert_eq!(found.of_file(0), found.duplicates());
+    assert_eq!(found.of_file(1), []);
+    assert_eq!(found.duplicates()[0].likeness, Likeness::Exact);
+}
+
+#[test]
 fn a_file_without_hashes_is_refused_with_what_it_has() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("old.parquet");

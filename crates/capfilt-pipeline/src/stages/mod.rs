@@ -2,6 +2,7 @@
 
 pub(crate) mod caption;
 pub(crate) mod decode;
+pub(crate) mod dedup;
 pub(crate) mod fetch;
 pub(crate) mod score;
 pub(crate) mod where_;
@@ -10,6 +11,7 @@ pub(crate) mod where_text;
 use capfilt_fetch::FetchOptions;
 pub use caption::Caption;
 pub use decode::{Check, Decode, JpegDecoding, Pixels, PixelsError, Resize, ResizeError, Side};
+pub use dedup::Dedup;
 pub use score::Score;
 use serde::Serialize;
 

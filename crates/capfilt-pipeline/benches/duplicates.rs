@@ -17,6 +17,9 @@
 //! - 3 are such copies of ten popular pictures;
 //! - 6 have all bits of one of three bands in common;
 //! - 3 have one hash in common.
+//!
+//! A million pictures took 19 s and 334 MB at the peak, with 64 MiB instead of 1 GiB for sorts and
+//! joins 22 s and 239 MB (2 cores shared with four builds, 2026-11-24; 11 s of processor time).
 
 use std::io::{self, Write};
 use std::path::Path;

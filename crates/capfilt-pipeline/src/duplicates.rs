@@ -25,7 +25,8 @@
 //!
 //! Files are read by DataFusion with just the columns that are needed, and sorted and joined within
 //! [`Search::memory`], with spilling to disk. What is held besides is some 50 bytes for each
-//! different picture and as much again for each duplicate.
+//! different picture and 100 for each duplicate. The time of the join grows with the square of the
+//! number of hashes.
 
 mod judge;
 mod near;

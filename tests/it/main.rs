@@ -22,6 +22,7 @@ mod parity;
 mod program;
 mod readers;
 mod retry;
+mod reuse;
 mod rows;
 mod run;
 mod schemas;

@@ -105,7 +105,7 @@ fn an_edited_pipeline_is_redone_and_says_why() {
             .replace("min-side = 16", "min-side = 90"),
     );
     let ran = work.run().expect_code(0);
-    let why = "2 finished pieces are made again: the stages, their options or their models changed";
+    let why = "2 finished pieces are made again: `decode` changed (`min-side`)";
     assert!(ran.stderr.contains(why), "{}", ran.stderr);
     assert_eq!(work.rows("dataset").len(), 0);
     assert_eq!(work.rows("scored").len(), 12);

@@ -25,6 +25,6 @@ pub use read::ColumnError;
 pub use reject::Reject;
 pub use step::Step;
 pub use write::{
-    CONTENT, PieceWriter, Scratch, WriteError, WriteErrorKind, Written, make_folder,
+    CONTENT, PieceWriter, Scratch, WriteError, WriteErrorKind, Written, make_folder, remove,
     remove_leftovers, replace, unnamed_in,
 };

@@ -48,6 +48,11 @@ impl Shard {
         Ok(Self(name))
     }
 
+    /// The shard of this name, which was given before.
+    pub fn named(name: &str) -> Self {
+        Self(name.to_owned())
+    }
+
     /// The name, `/` between folders.
     pub fn as_str(&self) -> &str {
         &self.0

@@ -417,7 +417,7 @@ pub fn remove_leftovers(folder: &Path) -> io::Result<usize> {
 }
 
 /// Removes a file, unless it is gone: a thread that outlives its piece removes its own.
-fn remove(path: &Path) -> io::Result<()> {
+pub fn remove(path: &Path) -> io::Result<()> {
     match Step::Delete.take(|| fs_err::remove_file(path)) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
         removed => removed,

@@ -154,7 +154,8 @@ impl Default for FetchOptions {
 }
 
 impl FetchOptions {
-    /// These options without those that say how fast and by which way, and not what comes of a URL.
+    /// These options without those that say how fast, by which way and how patiently, and not what
+    /// comes of a URL: what runs out of patience may go better another time, and has its reason.
     #[must_use]
     pub fn what_counts(&self) -> Self {
         let defaults = Self::default();
@@ -163,6 +164,11 @@ impl FetchOptions {
             per_host: defaults.per_host,
             per_host_interval: None,
             memory: defaults.memory,
+            timeout: defaults.timeout,
+            connect_timeout: defaults.connect_timeout,
+            first_byte_timeout: defaults.first_byte_timeout,
+            idle_timeout: defaults.idle_timeout,
+            retries: defaults.retries,
             contact: None,
             name_servers: Vec::new(),
             proxy: None,

@@ -277,6 +277,11 @@ fn system_folders() -> Vec<PathBuf> {
 static LOADED: OnceLock<Loaded> = OnceLock::new();
 static LOADING: Mutex<()> = Mutex::new(());
 
+/// The runtime that this process runs models with, once one is loaded.
+pub fn loaded() -> Option<&'static Loaded> {
+    LOADED.get()
+}
+
 /// Loads a library, once per process: later calls give the one that is loaded already.
 ///
 /// `threads` sizes the pool that all models of the process share, the CPUs that the process may use

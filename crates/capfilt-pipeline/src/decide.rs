@@ -1,15 +1,16 @@
 //! Taking the keep decisions again from stored scores.
 
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use capfilt_data::{Footer, remove_leftovers};
-use capfilt_models::Stop;
+use capfilt_models::{ModelError, Stop};
 
 use crate::counts::DecidedCounts;
-use crate::derive::{PieceFiles, derive};
+use crate::derive::{PieceFiles, derive, judge};
 use crate::error::{PipelineError, RunError};
 use crate::file::KeepTable;
+use crate::keep::Rule;
 use crate::load::{Pipeline, reload};
 use crate::lock::OutputLock;
 use crate::record::{IMAGES, RunFile};
@@ -34,6 +35,8 @@ pub struct DecideReport {
     pub pieces: u64,
     /// Pieces that the same rule had decided already.
     pub unchanged: u64,
+    /// Pieces whose dataset changed: the others have the captions that they had.
+    pub datasets: u64,
     /// Counts before.
     pub before: DecidedCounts,
     /// Counts after.
@@ -54,6 +57,7 @@ pub fn decide(output: &Path, decision: &Decision, stop: &Stop) -> Result<DecideR
         rule: rule.describe(),
         pieces: 0,
         unchanged: 0,
+        datasets: 0,
         before: record.counts.decided.clone(),
         after: DecidedCounts::default(),
         only_tightens: false,
@@ -61,34 +65,21 @@ pub fn decide(output: &Path, decision: &Decision, stop: &Stop) -> Result<DecideR
     if !decision.dry_run {
         remove_leftovers(output)?;
     }
-    let mut files = Vec::new();
-    pieces(&output.join("scored"), Path::new(""), &mut files)?;
-    for file in files {
-        let paths = PieceFiles::new(output, &file);
-        let footer = Footer::read(&paths.scored)?;
-        report.pieces += 1;
-        let stored = footer.value(IMAGES).unwrap_or("all");
-        report.only_tightens |= stored != "all" && stored != rule.digest();
-        if let Some(counts) = paths.derived(&footer, &rule.digest()) {
-            report.unchanged += 1;
-            report.after.add(&counts);
-            continue;
-        }
-        let derived = if decision.dry_run {
-            crate::derive::count_only(&paths, &footer, rule, &|| stop.is_stopped())?
-        } else {
-            footer.verify()?;
-            derive(&paths, &footer, rule, &|| stop.is_stopped())?
-        };
-        let Some(counts) = derived else {
-            return Err(RunError::Model(capfilt_models::ModelError::Cancelled));
-        };
-        report.after.add(&counts);
-    }
-    if report.pieces == 0 {
+    let files = record.pieces_of(output)?;
+    if files.is_empty() {
         return Err(RunError::NothingScored {
             output: output.to_owned(),
         });
+    }
+    let decided = each(&files, |file| {
+        one(output, file, rule, decision.dry_run, stop)
+    })?;
+    for piece in decided {
+        report.pieces += 1;
+        report.unchanged += u64::from(piece.unchanged);
+        report.datasets += u64::from(!piece.dataset_stands);
+        report.only_tightens |= piece.only_tightens;
+        report.after.add(&piece.counts);
     }
     if !decision.dry_run {
         record.pipeline = pipeline.file.clone();
@@ -113,27 +104,77 @@ fn pipeline(output: &Path, record: &RunFile, decision: &Decision) -> Result<Pipe
     reload(file, &decision.set, &path, output).map_err(|kind| PipelineError { path, kind }.into())
 }
 
-/// The `.parquet` files below `folder`, sorted, as paths below it.
-fn pieces(folder: &Path, below: &Path, found: &mut Vec<PathBuf>) -> Result<(), RunError> {
-    let mut entries = BTreeMap::new();
-    let listed = match fs_err::read_dir(folder.join(below)) {
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
-        listed => listed?,
+/// What was decided about a piece.
+struct Decided {
+    counts: DecidedCounts,
+    unchanged: bool,
+    dataset_stands: bool,
+    only_tightens: bool,
+}
+
+/// Decides about the piece at `file`.
+fn one(
+    output: &Path,
+    file: &Path,
+    rule: &Rule,
+    dry_run: bool,
+    stop: &Stop,
+) -> Result<Decided, RunError> {
+    let paths = PieceFiles::new(output, file);
+    let scored = Footer::read(&paths.scored)?;
+    let stored = scored.value(IMAGES).unwrap_or("all");
+    let only_tightens = stored != "all" && stored != rule.digest();
+    if let Some(counts) = paths.derived(&scored, &rule.digest()) {
+        return Ok(Decided {
+            counts,
+            unchanged: true,
+            dataset_stands: true,
+            only_tightens,
+        });
+    }
+    let stopped = || stop.is_stopped();
+    let judged = if dry_run {
+        judge(&paths, &scored, rule, &stopped)?
+    } else {
+        scored.verify()?;
+        derive(&paths, &scored, rule, &stopped)?
     };
-    for entry in listed {
-        let entry = entry?;
-        entries.insert(entry.file_name(), entry.file_type()?.is_dir());
-    }
-    for (name, is_folder) in entries {
-        let path = below.join(&name);
-        if is_folder {
-            pieces(folder, &path, found)?;
-        } else if path
-            .extension()
-            .is_some_and(|extension| extension == "parquet")
-        {
-            found.push(path);
+    let judged = judged.ok_or(RunError::Model(ModelError::Cancelled))?;
+    Ok(Decided {
+        counts: judged.counts,
+        unchanged: false,
+        dataset_stands: judged.dataset_stands,
+        only_tightens,
+    })
+}
+
+/// Does `work` for each of `files` on all processors. The first error ends it.
+fn each<T: Send>(
+    files: &[PathBuf],
+    work: impl Fn(&Path) -> Result<T, RunError> + Sync,
+) -> Result<Vec<T>, RunError> {
+    let next = AtomicUsize::new(0);
+    let worker = || {
+        let mut done = Vec::new();
+        while let Some(file) = files.get(next.fetch_add(1, Ordering::Relaxed)) {
+            match work(file) {
+                Ok(one) => done.push(one),
+                Err(error) => {
+                    next.store(files.len(), Ordering::Relaxed);
+                    return Err(error);
+                }
+            }
         }
-    }
-    Ok(())
+        Ok(done)
+    };
+    let threads = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    std::thread::scope(|scope| {
+        let workers: Vec<_> = (0..threads).map(|_| scope.spawn(worker)).collect();
+        let mut all = Vec::new();
+        for worker in workers {
+            let done = worker.join();
+            all.extend(done.unwrap_or_else(|panic| std::panic::resume_unwind(panic))?);
+        }
+        Ok(all)
+    })
 }

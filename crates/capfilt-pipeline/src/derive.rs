@@ -7,19 +7,41 @@ use std::sync::Arc;
 use arrow::array::{Array, ArrayRef, BooleanArray, Float32Array, RecordBatch, StringArray};
 use arrow::compute::filter_record_batch;
 use arrow::datatypes::{FieldRef, SchemaRef};
+use arrow::error::ArrowError;
 use capfilt_data::candidate::{captions_array, read_candidates};
-use capfilt_data::{CONTENT, Candidate, Caption, Footer, PieceWriter, Reject, Source, columns};
+use capfilt_data::footer::hex_digest;
+use capfilt_data::{
+    CONTENT, Candidate, Caption, Footer, FooterError, PieceWriter, Reject, Source, columns,
+};
 use datafusion::error::DataFusionError;
 
 use crate::counts::{DecidedCounts, count};
 use crate::error::{RunError, chain};
 use crate::keep::{Rule, STEP, Verdict};
-use crate::record::{COUNTS, DECISION, IMAGES, PASSES, SCORED, pairs_of};
-use crate::row::{column, image_at, is_rejected, text_at, texts};
+use crate::record::{COUNTS, DECISION, IMAGES, PASSES, SCORED, VERDICTS, pairs_of};
+use crate::row::{column, is_rejected, text_at, texts};
 use crate::write::{tell, verdicts};
 
-/// Rows that are read at once: few, because pictures ride along.
+/// Rows that are read at once with their pictures.
 const ROWS: usize = 16;
+
+/// Rows that are judged at once, without their pictures.
+const JUDGED: usize = 2_048;
+
+/// What a judgement reads. The path of a picture lies beside its bytes, and tells whether there is a
+/// picture.
+const READ: [&str; 10] = [
+    columns::ID,
+    columns::URL,
+    columns::TEXT,
+    "image.path",
+    columns::WIDTH,
+    columns::CANDIDATES,
+    columns::REJECT,
+    columns::DETAIL,
+    columns::STAGE,
+    columns::TEXT_DROPPED_BY,
+];
 
 /// Where the files of one piece lie.
 #[derive(Clone, Debug)]
@@ -42,35 +64,48 @@ impl PieceFiles {
 
     /// The counts of the derived files, where both follow from `scored` by `decision`.
     pub(crate) fn derived(&self, scored: &Footer, decision: &str) -> Option<DecidedCounts> {
-        let content = scored.value(CONTENT)?;
-        let fresh = |path: &Path| {
-            let footer = Footer::read(path).ok()?;
-            let follows =
-                footer.value(SCORED) == Some(content) && footer.value(DECISION) == Some(decision);
-            follows.then_some(footer)
-        };
-        fresh(&self.rejected)?;
-        serde_json::from_str(fresh(&self.dataset)?.value(COUNTS)?).ok()
+        let rejected = follows(&self.rejected, scored)?;
+        let verdicts = rejected.value(VERDICTS)?;
+        let is_fresh = rejected.value(DECISION) == Some(decision)
+            && follows(&self.dataset, scored)?.value(VERDICTS) == Some(verdicts);
+        is_fresh
+            .then(|| serde_json::from_str(rejected.value(COUNTS)?).ok())
+            .flatten()
     }
 }
 
-/// Writes `dataset` and `rejected` of a piece as `rule` decides. Both stream: a batch of rows is
-/// held at a time. `stopped` is asked now and then; where it says so, nothing is published.
+/// The footer of the derived file at `path`, if that follows from `scored`.
+fn follows(path: &Path, scored: &Footer) -> Option<Footer> {
+    let footer = Footer::read(path).ok()?;
+    let content = scored.value(CONTENT);
+    (content.is_some() && footer.value(SCORED) == content).then_some(footer)
+}
+
+/// What a rule says about the rows of a piece.
+pub(crate) struct Judgement {
+    pub(crate) counts: DecidedCounts,
+    /// Whether the dataset that is there already has just these rows.
+    pub(crate) dataset_stands: bool,
+    /// Identifies which candidates are kept: what the dataset's rows follow from.
+    verdicts: String,
+}
+
+/// Writes `dataset` and `rejected` of a piece as `rule` decides. Both stream. Where the rule keeps what
+/// an earlier one kept, the dataset stays as it is, however large its pictures are; `rejected` says by
+/// which rule, so it is published last. `stopped` is asked now and then; where it says so, nothing is
+/// published.
 pub(crate) fn derive(
     files: &PieceFiles,
     scored: &Footer,
     rule: &Rule,
     stopped: &dyn Fn() -> bool,
-) -> Result<Option<DecidedCounts>, RunError> {
-    let schema = derived_schema(&scored.schema);
-    let mut dataset = PieceWriter::create(&files.dataset, schema)?;
+) -> Result<Option<Judgement>, RunError> {
     let mut rejected = PieceWriter::create(&files.rejected, columns::rejected())?;
-    let written = each_decided(files, scored, rule, stopped, |kept, removed| {
-        dataset.write(&kept)?;
-        rejected.write(&removed)?;
-        Ok(())
+    let judged = each_judged(files, scored, rule, stopped, |rows| {
+        let removed = rows.rejected().map_err(|source| failed(files, source))?;
+        Ok(rejected.write(&removed)?)
     })?;
-    let Some(counts) = written else {
+    let Some(judged) = judged else {
         return Ok(None);
     };
     let content = scored.value(CONTENT).unwrap_or_default().to_owned();
@@ -80,50 +115,96 @@ pub(crate) fn derive(
         .collect();
     pairs.push((SCORED.to_owned(), content));
     pairs.push((DECISION.to_owned(), rule.digest()));
-    let json = serde_json::to_string(&counts)
-        .map_err(|error| failed(files, DataFusionError::External(Box::new(error))))?;
-    pairs.push((COUNTS.to_owned(), json));
-    dataset.publish(pairs.clone())?;
+    pairs.push((VERDICTS.to_owned(), judged.verdicts.clone()));
+    let counts = serde_json::json!(judged.counts).to_string();
+    pairs.push((COUNTS.to_owned(), counts));
+    if !judged.dataset_stands {
+        let Some(dataset) = dataset_of(files, scored, rule, stopped)? else {
+            return Ok(None);
+        };
+        dataset.publish(pairs.clone())?;
+    }
     rejected.publish(pairs)?;
-    Ok(Some(counts))
+    Ok(Some(judged))
 }
 
-/// The counts that [`derive`] would give; writes nothing.
-pub(crate) fn count_only(
+/// What [`derive`] would decide; writes nothing, and reads no picture.
+pub(crate) fn judge(
     files: &PieceFiles,
     scored: &Footer,
     rule: &Rule,
     stopped: &dyn Fn() -> bool,
-) -> Result<Option<DecidedCounts>, RunError> {
-    each_decided(files, scored, rule, stopped, |_kept, _removed| Ok(()))
+) -> Result<Option<Judgement>, RunError> {
+    each_judged(files, scored, rule, stopped, |_rows| Ok(()))
 }
 
-/// Decides the rows of `scored` and hands each batch on, as rows of the dataset and as rejected
-/// ones. Counts what was decided; nothing where it was stopped.
-fn each_decided(
+/// Judges the rows of `scored`, without their pictures, and hands each batch on. Nothing where it was
+/// stopped.
+fn each_judged(
     files: &PieceFiles,
     scored: &Footer,
     rule: &Rule,
     stopped: &dyn Fn() -> bool,
-    mut take: impl FnMut(RecordBatch, RecordBatch) -> Result<(), RunError>,
-) -> Result<Option<DecidedCounts>, RunError> {
-    let schema = derived_schema(&scored.schema);
+    mut take: impl FnMut(&Judged) -> Result<(), RunError>,
+) -> Result<Option<Judgement>, RunError> {
     let mut counts = DecidedCounts::default();
+    let mut verdicts = Vec::new();
+    for batch in scored.batches(Some(&READ), JUDGED)? {
+        if stopped() {
+            return Ok(None);
+        }
+        let rows =
+            Judged::new(read(files, batch)?, rule).map_err(|source| failed(files, source))?;
+        rows.count(&mut counts)
+            .map_err(|source| failed(files, source))?;
+        for row in &rows.verdicts {
+            verdicts.extend(
+                row.iter()
+                    .map(|verdict| u8::from(*verdict == Verdict::Kept)),
+            );
+            verdicts.push(u8::MAX);
+        }
+        take(&rows)?;
+    }
+    let verdicts = hex_digest(&verdicts);
+    let dataset = follows(&files.dataset, scored);
+    Ok(Some(Judgement {
+        counts,
+        dataset_stands: dataset.is_some_and(|dataset| dataset.value(VERDICTS) == Some(&verdicts)),
+        verdicts,
+    }))
+}
+
+/// The rows of the dataset, written but not published; nothing where it was stopped.
+fn dataset_of(
+    files: &PieceFiles,
+    scored: &Footer,
+    rule: &Rule,
+    stopped: &dyn Fn() -> bool,
+) -> Result<Option<PieceWriter>, RunError> {
+    let schema = columns::dataset(&passed(&scored.schema));
+    let mut dataset = PieceWriter::create(&files.dataset, Arc::clone(&schema))?;
     for batch in scored.batches(None, ROWS)? {
         if stopped() {
             return Ok(None);
         }
-        let batch = batch.map_err(|source| capfilt_data::FooterError::Rows {
-            path: files.scored.clone(),
-            source,
-        })?;
-        let failed = |source| failed(files, source);
-        let decided = Decided::new(batch, rule).map_err(failed)?;
-        let kept = decided.dataset(&schema, &mut counts).map_err(failed)?;
-        let removed = decided.rejected(&mut counts).map_err(failed)?;
-        take(kept, removed)?;
+        let kept = Judged::new(read(files, batch)?, rule)
+            .and_then(|rows| rows.dataset(&schema))
+            .map_err(|source| failed(files, source))?;
+        dataset.write(&kept)?;
     }
-    Ok(Some(counts))
+    Ok(Some(dataset))
+}
+
+fn read(
+    files: &PieceFiles,
+    batch: Result<RecordBatch, ArrowError>,
+) -> Result<RecordBatch, RunError> {
+    let unreadable = |source| FooterError::Rows {
+        path: files.scored.clone(),
+        source,
+    };
+    Ok(batch.map_err(unreadable)?)
 }
 
 fn failed(files: &PieceFiles, source: DataFusionError) -> RunError {
@@ -131,11 +212,6 @@ fn failed(files: &PieceFiles, source: DataFusionError) -> RunError {
         piece: files.scored.display().to_string(),
         source,
     }
-}
-
-/// Columns of the `dataset` file that follows from a `scored` file with the columns `scored`.
-fn derived_schema(scored: &SchemaRef) -> SchemaRef {
-    columns::dataset(&passed(scored))
 }
 
 /// The passed-through columns of a `scored` file.
@@ -146,13 +222,26 @@ pub(crate) fn passed(scored: &SchemaRef) -> Vec<FieldRef> {
 }
 
 /// Rows of `scored` with a verdict on every candidate.
-struct Decided {
+struct Judged {
     rows: RecordBatch,
     candidates: Vec<Vec<Candidate>>,
     verdicts: Vec<Vec<Verdict>>,
 }
 
-impl Decided {
+/// What becomes of a row.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Fate {
+    /// It left before any decision.
+    Left,
+    /// It has captions, but its picture was not stored by an earlier decision.
+    NotStored,
+    /// It has no caption.
+    WithoutCaptions,
+    /// It is in the dataset.
+    Kept,
+}
+
+impl Judged {
     fn new(rows: RecordBatch, rule: &Rule) -> Result<Self, DataFusionError> {
         let candidates = read_candidates(column(&rows, columns::CANDIDATES)?)
             .map_err(|error| DataFusionError::External(Box::new(error)))?;
@@ -164,41 +253,58 @@ impl Decided {
         })
     }
 
-    /// Rows with at least one kept caption.
-    fn dataset(
-        &self,
-        schema: &SchemaRef,
-        counts: &mut DecidedCounts,
-    ) -> Result<RecordBatch, DataFusionError> {
+    fn fates(&self) -> Result<Vec<Fate>, DataFusionError> {
         let widths = column(&self.rows, columns::WIDTH)?;
-        let mut kept_rows = Vec::with_capacity(self.rows.num_rows());
-        let mut captions = Vec::new();
-        for (row, (candidates, verdicts)) in self.candidates.iter().zip(&self.verdicts).enumerate()
-        {
-            if is_rejected(&self.rows, row)? {
-                kept_rows.push(false);
-                continue;
-            }
-            let mut told = DecidedCounts::default();
-            let any = tell(&mut told, candidates, verdicts);
+        let pictures = column(&self.rows, columns::IMAGE)?;
+        let rows = self.verdicts.iter().enumerate();
+        rows.map(|(row, verdicts)| {
+            Ok(if is_rejected(&self.rows, row)? {
+                Fate::Left
+            } else if !verdicts.contains(&Verdict::Kept) {
+                Fate::WithoutCaptions
             // A picture that was decoded but is not there was not stored by an earlier decision.
-            let dropped = widths.is_valid(row) && image_at(&self.rows, row)?.is_none();
-            if any && dropped {
-                counts.images_not_stored += 1;
-                kept_rows.push(false);
-                continue;
-            }
-            counts.add(&told);
-            if any {
-                counts.images += 1;
-                captions.push(kept(candidates, verdicts));
+            } else if widths.is_valid(row) && pictures.is_null(row) {
+                Fate::NotStored
             } else {
-                counts.images_without_captions += 1;
+                Fate::Kept
+            })
+        })
+        .collect()
+    }
+
+    fn count(&self, counts: &mut DecidedCounts) -> Result<(), DataFusionError> {
+        let dropped_by = texts(&self.rows, columns::TEXT_DROPPED_BY)?;
+        for (row, fate) in self.fates()?.into_iter().enumerate() {
+            match fate {
+                Fate::Left => continue,
+                Fate::NotStored => counts.images_not_stored += 1,
+                Fate::WithoutCaptions => counts.images_without_captions += 1,
+                Fate::Kept => counts.images += 1,
             }
-            kept_rows.push(any);
+            if fate != Fate::NotStored {
+                tell(counts, &self.candidates[row], &self.verdicts[row]);
+            }
+            if dropped_by.is_valid(row) {
+                count(&mut counts.removed, Reject::WhereText.as_str());
+                count(&mut counts.removed_sources, Source::Web.as_str());
+            }
         }
-        let rows = filter_record_batch(&self.rows, &BooleanArray::from(kept_rows))?;
+        Ok(())
+    }
+
+    /// Rows with at least one kept caption.
+    fn dataset(&self, schema: &SchemaRef) -> Result<RecordBatch, DataFusionError> {
+        let kept: Vec<bool> = self
+            .fates()?
+            .into_iter()
+            .map(|fate| fate == Fate::Kept)
+            .collect();
+        let captions: Vec<Vec<Caption>> = (0..kept.len())
+            .filter(|row| kept[*row])
+            .map(|row| captions(&self.candidates[row], &self.verdicts[row]))
+            .collect();
         let captions: ArrayRef = Arc::new(captions_array(&captions)?);
+        let rows = filter_record_batch(&self.rows, &BooleanArray::from(kept))?;
         let arrays = schema
             .fields()
             .iter()
@@ -211,7 +317,7 @@ impl Decided {
     }
 
     /// A row for each row that left, each web text that was dropped and each caption removed.
-    fn rejected(&self, counts: &mut DecidedCounts) -> Result<RecordBatch, DataFusionError> {
+    fn rejected(&self) -> Result<RecordBatch, DataFusionError> {
         let get = |name| texts(&self.rows, name);
         let (reasons, details) = (get(columns::REJECT)?, get(columns::DETAIL)?);
         let (stages, dropped_by) = (get(columns::STAGE)?, get(columns::TEXT_DROPPED_BY)?);
@@ -241,8 +347,6 @@ impl Decided {
                 continue;
             }
             if let Some(stage) = text_at(dropped_by, row) {
-                count(&mut counts.removed, Reject::WhereText.as_str());
-                count(&mut counts.removed_sources, Source::Web.as_str());
                 removed.push(Removed {
                     stage: Some(stage.to_owned()),
                     text: text_at(web, row).map(str::to_owned),
@@ -268,7 +372,7 @@ impl Decided {
     }
 }
 
-fn kept(candidates: &[Candidate], verdicts: &[Verdict]) -> Vec<Caption> {
+fn captions(candidates: &[Candidate], verdicts: &[Verdict]) -> Vec<Caption> {
     candidates
         .iter()
         .zip(verdicts)
@@ -295,7 +399,7 @@ struct Removed {
     score: Option<f32>,
 }
 
-fn removed_batch(rows: &[Removed]) -> Result<RecordBatch, arrow::error::ArrowError> {
+fn removed_batch(rows: &[Removed]) -> Result<RecordBatch, ArrowError> {
     let texts = |get: &dyn Fn(&Removed) -> Option<&str>| -> ArrayRef {
         Arc::new(rows.iter().map(get).collect::<StringArray>())
     };

@@ -3,6 +3,7 @@
 use std::num::NonZeroU64;
 use std::path::PathBuf;
 
+use capfilt_data::Source;
 use capfilt_fetch::FetchOptions;
 use capfilt_models::Device;
 use schemars::JsonSchema;
@@ -140,6 +141,15 @@ pub enum TextSource {
     Web,
     /// Written by people for the picture.
     Human,
+}
+
+impl From<TextSource> for Source {
+    fn from(source: TextSource) -> Self {
+        match source {
+            TextSource::Web => Self::Web,
+            TextSource::Human => Self::Human,
+        }
+    }
 }
 
 /// One stage: exactly one verb, and a name if it likes.

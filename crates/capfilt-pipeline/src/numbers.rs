@@ -37,6 +37,14 @@ impl Numbers {
             .filter(|range| !range.is_empty())
     }
 
+    /// The same rows, counted from `first` on.
+    pub(crate) fn counted_from(&self, first: u64) -> Self {
+        let ranges = self.0.iter();
+        ranges
+            .map(|range| range.start.saturating_sub(first)..range.end.saturating_sub(first))
+            .collect()
+    }
+
     /// Each of them.
     pub(crate) fn each(&self) -> Each {
         Vec::from(&*self.0).into_iter().flatten()

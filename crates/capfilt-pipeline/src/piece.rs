@@ -12,9 +12,11 @@ use crate::counts::{DecidedCounts, ScoredCounts};
 use crate::derive::{PieceFiles, derive};
 use crate::error::{PieceFailure, RunError};
 use crate::numbers::Numbers;
-use crate::plan::{Pass, Plan, ShardPlan};
+use crate::pass::{Pass, Stored};
+use crate::plan::{Plan, ShardPlan};
 use crate::progress::Tally;
-use crate::record::{PASSES, counts_of, pairs};
+use crate::record::{PASSES, PROVIDER, RUNTIME, counts_of, pairs};
+use crate::restore::split;
 use crate::retry::{Retry, images, merge};
 use crate::row::BATCH_ROWS;
 use crate::run::in_background;
@@ -34,6 +36,11 @@ pub(crate) struct Todo {
 pub(crate) enum Task {
     /// All rows go through the stages, and at the end those again that failed in passing.
     Score,
+    /// What the first `stand` stages learnt is used again, the other stages run.
+    Reuse {
+        /// How many stages stand.
+        stand: usize,
+    },
     /// Rows of a `scored` file go through the stages again.
     Retry,
     /// Nothing: `scored` is there.
@@ -66,7 +73,6 @@ pub(crate) struct PieceRun {
     pub(crate) budget: Arc<Budget>,
     /// The reasons for which rows of finished pieces are tried again.
     pub(crate) retry: Retry,
-    pub(crate) runtime: Option<String>,
     pub(crate) stop: Stop,
 }
 
@@ -78,14 +84,19 @@ impl PieceRun {
         window: &Arc<Window>,
     ) -> Result<Done, PieceFailure> {
         let files = PieceFiles::new(&self.plan.pipeline.output, &todo.piece.file());
-        if todo.task == Task::Score {
-            self.score(todo, &files, window).await?;
-        } else {
-            window.read();
-            verify(&files).await?;
+        match todo.task {
+            Task::Score => self.score(todo, &files, window).await?,
+            Task::Reuse { stand } => {
+                verify(&files).await?;
+                self.reuse(todo, &files, stand, window).await?;
+            }
+            Task::Retry | Task::Decide => {
+                window.read();
+                verify(&files).await?;
+            }
         }
         let again = match todo.task {
-            Task::Score => self.again(todo, &files, Retry::default()).await?,
+            Task::Score | Task::Reuse { .. } => self.again(todo, &files, Retry::default()).await?,
             Task::Retry => self.again(todo, &files, self.retry.clone()).await?,
             Task::Decide => Again::default(),
         };
@@ -97,7 +108,7 @@ impl PieceRun {
             .await
             .and_then(|derived| derived)
             .map_err(PieceFailure::Run)?;
-        let decided = derived.ok_or(PieceFailure::Stopped)?;
+        let decided = derived.ok_or(PieceFailure::Stopped)?.counts;
         Ok(Done {
             scored,
             decided,
@@ -114,8 +125,62 @@ impl PieceRun {
     ) -> Result<(), PieceFailure> {
         let pass = Pass {
             numbers: Numbers::of_piece(&todo.piece),
+            stored: None,
             path: files.scored.clone(),
             pairs: self.pairs(todo, "1"),
+            images: self.plan.pipeline.file.store.images,
+            again: false,
+        };
+        self.pass(todo, pass, window, Some(&self.tally)).await
+    }
+
+    /// Takes the rows of `scored` through the stages that do not stand, into a new `scored`.
+    async fn reuse(
+        &self,
+        todo: &Todo,
+        files: &PieceFiles,
+        stand: usize,
+        window: &Arc<Window>,
+    ) -> Result<(), PieceFailure> {
+        let (file, first) = (footer(files)?, todo.piece.first);
+        let plan = Arc::clone(&self.plan);
+        let (file, numbers, others) = in_background(move || {
+            let (numbers, others) = split(&plan, &file, first, stand)?;
+            Ok::<_, RunError>((file, numbers, others))
+        })
+        .await
+        .and_then(|found| found)
+        .map_err(PieceFailure::Run)?;
+        let all_stand = self.plan.recipe.change_from_file(&file).is_none();
+        if all_stand && others.first().is_none() {
+            window.read();
+            let counts = counts_of(&file).unwrap_or_default();
+            self.tally.rows(&counts, &DecidedCounts::default());
+            return Ok(());
+        }
+        // Rows that come from the shard have had one try; the others what they had.
+        let passes = match file.value(PASSES) {
+            Some(passes) if others.first().is_none() => passes.to_owned(),
+            _ => "1".to_owned(),
+        };
+        let mut pairs = self.pairs(todo, &passes);
+        for key in [RUNTIME, PROVIDER] {
+            pairs.push((
+                key.to_owned(),
+                file.value(key).unwrap_or_default().to_owned(),
+            ));
+        }
+        let pass = Pass {
+            numbers: Numbers::of_piece(&todo.piece),
+            stored: Some(Stored {
+                file,
+                first,
+                stand,
+                numbers,
+                others,
+            }),
+            path: files.scored.clone(),
+            pairs,
             images: self.plan.pipeline.file.store.images,
             again: false,
         };
@@ -149,13 +214,15 @@ impl PieceRun {
         .and_then(|found| found)
         .map_err(PieceFailure::Run)?;
         // What was counted when the piece was scored is counted anew; an earlier run's is not yet.
-        let tally = (todo.task == Task::Score).then_some(&self.tally);
+        let is_new = matches!(todo.task, Task::Score | Task::Reuse { .. });
+        let tally = is_new.then_some(&self.tally);
         if let Some(tally) = tally {
             tally.take_back(&before);
         }
         let scratch = Scratch::beside(&files.scored);
         let pass = Pass {
             numbers: numbers.clone(),
+            stored: None,
             path: scratch.path().to_owned(),
             pairs: self.pairs(todo, "2"),
             images: images(&old),
@@ -217,7 +284,7 @@ impl PieceRun {
     }
 
     fn pairs(&self, todo: &Todo, passes: &str) -> Vec<(String, String)> {
-        let mut pairs = pairs(&self.plan, self.shard(todo), self.runtime.as_deref());
+        let mut pairs = pairs(&self.plan, self.shard(todo));
         pairs.push((PASSES.to_owned(), passes.to_owned()));
         pairs
     }

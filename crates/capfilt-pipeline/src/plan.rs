@@ -5,29 +5,17 @@ use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use arrow::datatypes::{FieldRef, SchemaRef};
-use capfilt_data::footer::hex_digest;
+use arrow::datatypes::FieldRef;
 use capfilt_data::{Footer, Piece, Shard, clashing, columns};
 use capfilt_models::{Package, Task};
-use datafusion::error::Result;
-use datafusion::physical_plan::ExecutionPlan;
 
 use crate::error::{PipelineError, PipelineErrorKind, chain};
 use crate::expression::{Condition, visible};
-use crate::file::Images;
 use crate::load::Pipeline;
-use crate::numbers::Numbers;
-use crate::operator::StageExec;
+use crate::recipe::Recipe;
 use crate::source::{Found, Mapping, find, identity, open};
-use crate::stages::caption::CaptionRows;
-use crate::stages::decode::DecodeRows;
-use crate::stages::fetch::Fetch;
-use crate::stages::score::ScoreRows;
-use crate::stages::where_::Where;
-use crate::stages::where_text::WhereText;
 use crate::stages::{Stage, Verb};
-use crate::write::WriteRows;
-use crate::{record, row, scan};
+use crate::{record, row};
 
 /// What a run would do.
 #[derive(Debug)]
@@ -36,8 +24,8 @@ pub struct Plan {
     pub(crate) shards: Vec<ShardPlan>,
     pub(crate) failed: Vec<FailedShard>,
     pub(crate) packages: HashMap<PathBuf, Arc<Package>>,
-    /// Identifies everything that `scored` depends on besides the input.
-    pub(crate) stages_digest: String,
+    /// Everything that `scored` depends on besides the input.
+    pub(crate) recipe: Recipe,
 }
 
 /// A shard that cannot be read.
@@ -55,35 +43,20 @@ pub(crate) struct ShardPlan {
     pub(crate) footer: Footer,
     pub(crate) identity: String,
     pub(crate) pieces: Vec<Piece>,
-    mapping: Mapping,
+    pub(crate) mapping: Mapping,
     /// The conditions of the `where` and `where-text` stages, by name.
-    conditions: HashMap<String, Condition>,
-}
-
-/// One way of some rows of a shard through all stages into a file.
-#[derive(Debug)]
-pub(crate) struct Pass {
-    /// The rows.
-    pub(crate) numbers: Numbers,
-    /// The file.
-    pub(crate) path: PathBuf,
-    /// Its key-value pairs, as far as they are known before the first row.
-    pub(crate) pairs: Vec<(String, String)>,
-    /// Of which rows pictures are stored.
-    pub(crate) images: Images,
-    /// Whether the rows went that way before.
-    pub(crate) again: bool,
+    pub(crate) conditions: HashMap<String, Condition>,
 }
 
 /// Checks everything that can be checked without reading rows, fetching or running a model.
-pub fn check(pipeline: &Pipeline) -> std::result::Result<Plan, PipelineError> {
+pub fn check(pipeline: &Pipeline) -> Result<Plan, PipelineError> {
     build(pipeline).map_err(|kind| PipelineError {
         path: pipeline.path.clone(),
         kind,
     })
 }
 
-fn build(pipeline: &Pipeline) -> std::result::Result<Plan, PipelineErrorKind> {
+fn build(pipeline: &Pipeline) -> Result<Plan, PipelineErrorKind> {
     let packages = packages(&pipeline.stages)?;
     let found = find(&pipeline.file.source.shards.0)?;
     let count = found.len();
@@ -107,13 +80,14 @@ fn build(pipeline: &Pipeline) -> std::result::Result<Plan, PipelineErrorKind> {
     if let (Some(source), true) = (first_error, shards.is_empty()) {
         return Err(PipelineErrorKind::NoReadableShard { count, source });
     }
-    let stages_digest = stages_digest(pipeline, &packages);
+    let text_source = pipeline.file.source.text_source;
+    let recipe = Recipe::new(text_source, &pipeline.stages, &packages);
     let plan = Plan {
         pipeline: pipeline.clone(),
         shards,
         failed,
         packages,
-        stages_digest,
+        recipe,
     };
     let pieces: Vec<(&ShardPlan, &Piece)> = plan.each_piece().collect();
     if let Some((first, second)) = clashing(pieces.iter().map(|(_, piece)| *piece)) {
@@ -127,9 +101,7 @@ fn build(pipeline: &Pipeline) -> std::result::Result<Plan, PipelineErrorKind> {
 }
 
 /// Opens the packages of all stages, each once; that verifies their digests.
-fn packages(
-    stages: &[Stage],
-) -> std::result::Result<HashMap<PathBuf, Arc<Package>>, PipelineErrorKind> {
+fn packages(stages: &[Stage]) -> Result<HashMap<PathBuf, Arc<Package>>, PipelineErrorKind> {
     let mut packages: HashMap<PathBuf, Arc<Package>> = HashMap::new();
     for stage in stages {
         let Some(folder) = stage.verb.model() else {
@@ -171,7 +143,7 @@ fn plan_shard(
     found: &Found,
     footer: Footer,
     known: &mut Conditions,
-) -> std::result::Result<ShardPlan, PipelineErrorKind> {
+) -> Result<ShardPlan, PipelineErrorKind> {
     let source = &pipeline.file.source;
     let mapping = Mapping::resolve(&source.columns, &footer.schema, &found.path)?;
     let passed = mapping.passed_fields();
@@ -198,7 +170,7 @@ fn plan_shard(
 fn conditions(
     stages: &[Stage],
     passed: &[FieldRef],
-) -> std::result::Result<HashMap<String, Condition>, PipelineErrorKind> {
+) -> Result<HashMap<String, Condition>, PipelineErrorKind> {
     let scored = columns::scored(passed);
     let column = |name: &str| {
         scored
@@ -238,42 +210,6 @@ fn conditions(
     Ok(conditions)
 }
 
-/// Identifies what the stages do: options that change no result are left out, and models count by
-/// their digest, not by where they lie.
-fn stages_digest(pipeline: &Pipeline, packages: &HashMap<PathBuf, Arc<Package>>) -> String {
-    let stages: Vec<serde_json::Value> = pipeline
-        .stages
-        .iter()
-        .map(|stage| {
-            let mut stage = stage.clone();
-            let mut model = None;
-            match &mut stage.verb {
-                Verb::Fetch(fetch) => **fetch = fetch.what_counts(),
-                Verb::Caption(caption) => {
-                    model = Some(std::mem::take(&mut caption.model));
-                    caption.batch = crate::stages::caption::batch();
-                }
-                Verb::Score(score) => {
-                    model = Some(std::mem::take(&mut score.model));
-                    score.batch = crate::stages::caption::batch();
-                }
-                Verb::Where(_) | Verb::WhereText(_) | Verb::Decode(_) => {}
-            }
-            let digest = model
-                .and_then(|folder| packages.get(&folder))
-                .map(|package| package.digest().as_str().to_owned());
-            serde_json::json!({ "stage": stage, "package": digest })
-        })
-        .collect();
-    let source = &pipeline.file.source;
-    let all = serde_json::json!({
-        "stages": stages,
-        "text-source": source.text_source,
-        "rows-per-piece": source.rows_per_piece,
-    });
-    hex_digest(all.to_string().as_bytes())
-}
-
 impl Plan {
     /// Pieces that there are.
     pub fn pieces(&self) -> usize {
@@ -311,117 +247,14 @@ impl Plan {
     }
 
     /// Input size of the model of `stage`.
-    fn size(&self, stage: &Stage) -> Option<u32> {
+    pub(crate) fn size(&self, stage: &Stage) -> Option<u32> {
         Some(self.packages.get(stage.verb.model()?)?.manifest.image.size)
     }
 
     /// Input sizes of the models of `stages`, each once.
-    fn sizes(&self, stages: &[&Stage]) -> Vec<u32> {
+    pub(crate) fn sizes(&self, stages: &[Stage]) -> Vec<u32> {
         let sizes: BTreeSet<u32> = stages.iter().filter_map(|stage| self.size(stage)).collect();
         sizes.into_iter().collect()
-    }
-
-    /// The DataFusion plan of one pass over rows of `shard`, from the scan to the writer.
-    pub(crate) fn pass(&self, shard: &ShardPlan, pass: Pass) -> Result<Arc<dyn ExecutionPlan>> {
-        let mut plan = scan::plan(
-            &shard.footer,
-            &shard.shard,
-            &pass.numbers,
-            &shard.mapping,
-            self.pipeline.file.source.text_source,
-        )?;
-        let models: Vec<&Stage> = self
-            .pipeline
-            .stages
-            .iter()
-            .filter(|stage| stage.verb.model().is_some())
-            .collect();
-        let sizes = self.sizes(&models);
-        for stage in &self.pipeline.stages {
-            let name = stage.name.clone();
-            let last = models.last().is_some_and(|last| last.name == stage.name);
-            let size = self.size(stage).unwrap_or_default();
-            let condition = || {
-                shard.conditions.get(&stage.name).cloned().ok_or_else(|| {
-                    datafusion::error::DataFusionError::Internal(format!(
-                        "the condition of `{}` was not planned",
-                        stage.name
-                    ))
-                })
-            };
-            plan = match &stage.verb {
-                Verb::Where(_) => StageExec::over(
-                    plan,
-                    Arc::new(Where {
-                        stage: name,
-                        condition: condition()?,
-                    }),
-                ),
-                Verb::WhereText(_) => StageExec::over(
-                    plan,
-                    Arc::new(WhereText {
-                        stage: name,
-                        condition: condition()?,
-                    }),
-                ),
-                Verb::Fetch(options) => {
-                    let options = options.as_ref().clone();
-                    StageExec::over(
-                        plan,
-                        Arc::new(Fetch {
-                            stage: name,
-                            options,
-                        }),
-                    )
-                }
-                Verb::Decode(options) => {
-                    let (options, sizes) = (options.clone(), sizes.clone());
-                    StageExec::over(
-                        plan,
-                        Arc::new(DecodeRows {
-                            stage: name,
-                            options,
-                            sizes,
-                        }),
-                    )
-                }
-                Verb::Caption(options) => {
-                    let options = options.clone();
-                    StageExec::over(
-                        plan,
-                        Arc::new(CaptionRows {
-                            stage: name,
-                            options,
-                            size,
-                            last,
-                        }),
-                    )
-                }
-                Verb::Score(options) => {
-                    let options = options.clone();
-                    StageExec::over(
-                        plan,
-                        Arc::new(ScoreRows {
-                            stage: name,
-                            options,
-                            size,
-                            last,
-                        }),
-                    )
-                }
-            };
-        }
-        let schema: SchemaRef = columns::scored(&shard.mapping.passed_fields());
-        let write = WriteRows {
-            path: pass.path,
-            numbers: pass.numbers,
-            schema,
-            pairs: pass.pairs,
-            images: pass.images,
-            rule: self.pipeline.keep.clone(),
-            has_ids: shard.mapping.id.is_some() && !pass.again,
-        };
-        Ok(StageExec::over(plan, Arc::new(write)))
     }
 }
 

@@ -5,6 +5,7 @@ use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use capfilt_data::{Footer, replace};
+use capfilt_models::runtime;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -12,6 +13,7 @@ use crate::counts::{DecidedCounts, ScoredCounts};
 use crate::error::RunError;
 use crate::file::{Images, PipelineFile};
 use crate::plan::{Plan, ShardPlan};
+use crate::recipe::{Change, StageKey};
 use crate::resume::{Standing, standing};
 use crate::shelf::Shelf;
 
@@ -19,10 +21,16 @@ use crate::shelf::Shelf;
 pub(crate) const VERSION: &str = "capfilt.version";
 /// Key of the digest of the stages and packages that a piece was made with.
 pub(crate) const PIPELINE: &str = "capfilt.pipeline";
+/// Key of what a piece was made with, stage by stage, as JSON.
+pub(crate) const RECIPE: &str = "capfilt.recipe";
+/// Key of the name of a piece's shard.
+pub(crate) const SHARD: &str = "capfilt.shard";
 /// Key of the identity of a piece's shard.
 pub(crate) const INPUT: &str = "capfilt.input";
 /// Key of the digest of the decision.
 pub(crate) const DECISION: &str = "capfilt.decision";
+/// Key of the digest of which candidates are kept: two decisions may keep the same.
+pub(crate) const VERDICTS: &str = "capfilt.verdicts";
 /// Key of the content digest of the `scored` file that a derived file follows from.
 pub(crate) const SCORED: &str = "capfilt.scored";
 /// Key of the digests of the packages, as JSON by stage.
@@ -198,7 +206,7 @@ impl RunFile {
             state: RunState::Running,
             pipeline: pipeline.file.clone(),
             digests: Digests {
-                pipeline: plan.stages_digest.clone(),
+                pipeline: plan.recipe.digest(),
                 decision: pipeline.keep.digest(),
                 packages: plan.package_digests(),
                 runtime: previous.and_then(|previous| previous.digests.runtime.clone()),
@@ -287,11 +295,7 @@ fn now() -> u64 {
 }
 
 /// The pairs of a `scored` file that are known before its first row.
-pub(crate) fn pairs(
-    plan: &Plan,
-    shard: &ShardPlan,
-    runtime: Option<&str>,
-) -> Vec<(String, String)> {
+pub(crate) fn pairs(plan: &Plan, shard: &ShardPlan) -> Vec<(String, String)> {
     let json = |map: BTreeMap<String, String>| serde_json::json!(map).to_string();
     let images = match plan.pipeline.file.store.images {
         Images::All => "all".to_owned(),
@@ -299,11 +303,12 @@ pub(crate) fn pairs(
     };
     let pairs = [
         (VERSION, env!("CARGO_PKG_VERSION").to_owned()),
-        (PIPELINE, plan.stages_digest.clone()),
+        (PIPELINE, plan.recipe.digest()),
+        (RECIPE, serde_json::json!(plan.recipe).to_string()),
+        (SHARD, shard.shard.to_string()),
         (INPUT, shard.identity.clone()),
         (DECISION, plan.pipeline.keep.digest()),
         (PACKAGES, json(plan.package_digests())),
-        (RUNTIME, runtime.unwrap_or_default().to_owned()),
         (PRECISION, json(plan.precisions())),
         (IMAGES, images),
     ];
@@ -313,13 +318,43 @@ pub(crate) fn pairs(
         .collect()
 }
 
-/// The pairs of a `scored` file that are known after its last row.
-pub(crate) fn stamp(shelf: &Shelf, counts: &ScoredCounts) -> Vec<(String, String)> {
-    let counts = serde_json::json!(counts).to_string();
-    vec![
-        (COUNTS.to_owned(), counts),
-        (PROVIDER.to_owned(), shelf.devices().join(",")),
-    ]
+/// Adds the pairs of a `scored` file that are known after its last row. Rows of which something was
+/// used again bring the runtimes and devices of that along in `pairs`.
+pub(crate) fn stamp(pairs: &mut Vec<(String, String)>, shelf: &Shelf, counts: &ScoredCounts) {
+    let devices = shelf.devices();
+    let runtime = if devices.is_empty() {
+        None
+    } else {
+        runtime::loaded()
+    };
+    let now = [
+        (
+            RUNTIME,
+            runtime
+                .map(|runtime| runtime.version.clone())
+                .unwrap_or_default(),
+        ),
+        (PROVIDER, devices.join(",")),
+    ];
+    for (key, value) in now {
+        match pairs.iter_mut().find(|(known, _)| known == key) {
+            Some((_, known)) => *known = both(Some(known), Some(&value)),
+            None => pairs.push((key.to_owned(), value)),
+        }
+    }
+    pairs.push((COUNTS.to_owned(), serde_json::json!(counts).to_string()));
+}
+
+/// The values of both lists, each once.
+pub(crate) fn both(one: Option<&str>, other: Option<&str>) -> String {
+    let mut values: Vec<&str> = Vec::new();
+    let lists = one.into_iter().chain(other);
+    for value in lists.flat_map(|list| list.split(',')) {
+        if !value.is_empty() && !values.contains(&value) {
+            values.push(value);
+        }
+    }
+    values.join(",")
 }
 
 /// The pairs of ours in a file.
@@ -355,6 +390,9 @@ pub(crate) fn outlook(plan: &Plan) -> Vec<String> {
             Standing::Scored { .. } => "finished".to_owned(),
             Standing::Missing => "will be made".to_owned(),
             Standing::Again(reason) => format!("will be made again: {reason}"),
+            Standing::Reuse(change) => {
+                format!("will be made again in part: {}", plan.in_part(&change))
+            }
         };
         *reasons.entry(what).or_default() += 1;
     }
@@ -362,4 +400,24 @@ pub(crate) fn outlook(plan: &Plan) -> Vec<String> {
         .into_iter()
         .map(|(what, pieces)| format!("{pieces} pieces {what}"))
         .collect()
+}
+
+impl Plan {
+    /// What is used again and what is not after `change`, and why, in words.
+    pub(crate) fn in_part(&self, change: &Change) -> String {
+        let (first, others) = self.recipe.stages.split_at(change.stand);
+        let names = |stages: &[StageKey]| {
+            let names: Vec<_> = stages
+                .iter()
+                .map(|stage| format!("`{}`", stage.name))
+                .collect();
+            names.join(", ")
+        };
+        let why = &change.why;
+        if others.is_empty() {
+            format!("{why}; no stage runs again")
+        } else {
+            format!("{why}; {} run again, {} stand", names(others), names(first))
+        }
+    }
 }

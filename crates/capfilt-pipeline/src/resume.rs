@@ -6,7 +6,8 @@ use crate::counts::{DecidedCounts, ScoredCounts};
 use crate::derive::{PieceFiles, finished};
 use crate::file::Images;
 use crate::plan::{Plan, ShardPlan};
-use crate::record::{IMAGES, INPUT, PIPELINE, counts_of};
+use crate::recipe::{Change, Recipe};
+use crate::record::{IMAGES, INPUT, counts_of};
 use crate::retry::Retry;
 
 /// How a piece stands.
@@ -14,8 +15,10 @@ use crate::retry::Retry;
 pub(crate) enum Standing {
     /// It was never made.
     Missing,
-    /// It was made in another way, and why that does not do.
-    Again(&'static str),
+    /// It was made in another way, and why nothing of it is used again.
+    Again(String),
+    /// Some of its stages stand.
+    Reuse(Change),
     /// It was scored.
     Scored {
         /// What was counted in `scored`.
@@ -36,24 +39,49 @@ pub(crate) fn standing(plan: &Plan, shard: &ShardPlan, piece: &Piece) -> Standin
     let Some(footer) = finished(&files.scored) else {
         return Standing::Missing;
     };
-    if footer.value(PIPELINE) != Some(plan.stages_digest.as_str()) {
-        return Standing::Again("the stages, their options or their models changed");
+    let input_changed = footer.value(INPUT) != Some(shard.identity.as_str());
+    if footer.rows() != piece.rows {
+        return Standing::Again(if input_changed {
+            "the shard has another number of rows".to_owned()
+        } else {
+            "`source.rows-per-piece` changed".to_owned()
+        });
+    }
+    let (Some(recipe), Some(scored)) = (Recipe::of(&footer), counts_of(&footer)) else {
+        return Standing::Again("it was written by another version".to_owned());
+    };
+    if let Some(change) = plan.recipe.change_from(&recipe) {
+        // Rows of a shard that changed may be others.
+        return if change.stand == 0 || input_changed {
+            Standing::Again(change.why)
+        } else {
+            Standing::Reuse(change)
+        };
     }
     let decision = plan.pipeline.keep.digest();
+    let decided = files.derived(&footer, &decision);
     let stored = footer.value(IMAGES).unwrap_or_default();
-    let wanted = plan.pipeline.file.store.images;
-    if stored != "all" && (wanted == Images::All || stored != decision) {
-        return Standing::Again("pictures were stored for another decision only");
-    }
-    let input_changed = footer.value(INPUT) != Some(shard.identity.as_str());
-    if input_changed && footer.rows() != piece.rows {
-        return Standing::Again("the shard has another number of rows");
-    }
-    let Some(scored) = counts_of(&footer) else {
-        return Standing::Again("it was written by another version");
+    let has_pictures = match plan.pipeline.file.store.images {
+        Images::All => stored == "all",
+        // A decision that only tightens needs no other pictures.
+        Images::Kept => {
+            let lacks = |decided: &DecidedCounts| decided.images_not_stored > 0;
+            stored == "all"
+                || stored == decision
+                || decided.as_ref().is_some_and(|decided| !lacks(decided))
+        }
     };
+    if !has_pictures {
+        let why = "pictures were stored for another decision only".to_owned();
+        let stand = plan.recipe.stages.len();
+        return if input_changed {
+            Standing::Again(why)
+        } else {
+            Standing::Reuse(Change { stand, why })
+        };
+    }
     Standing::Scored {
-        decided: files.derived(&footer, &decision),
+        decided,
         input_changed,
         due: !input_changed && Retry::due(&footer, &scored).is_some(),
         scored,

@@ -30,7 +30,7 @@ use crate::error::RunError;
 use crate::file::Images;
 use crate::load::with_nearest;
 use crate::numbers::Numbers;
-use crate::record::{COUNTS, IMAGES, PASSES, PROVIDER, RUNTIME, pairs_of};
+use crate::record::{COUNTS, IMAGES, PASSES, PROVIDER, RUNTIME, both, pairs_of};
 use crate::row::{BATCH_ROWS, Place, column, gather, project, replace, texts};
 use crate::write::counted;
 
@@ -288,24 +288,13 @@ fn with_all_attempts(
 
 /// The pairs of the merged file: those of the fresh one, but where the old rows count too.
 fn merged_pairs(old: &Footer, fresh: &Footer, counts: &ScoredCounts) -> Vec<(String, String)> {
-    let both = |key: &str| {
-        let mut values: Vec<&str> = Vec::new();
-        for value in [old, fresh].iter().filter_map(|file| file.value(key)) {
-            for one in value.split(',').filter(|one| !one.is_empty()) {
-                if !values.contains(&one) {
-                    values.push(one);
-                }
-            }
-        }
-        values.join(",")
-    };
     pairs_of(fresh)
         .filter(|(key, _)| key != CONTENT)
         .map(|(key, value)| {
             let value = match key.as_str() {
                 COUNTS => serde_json::json!(counts).to_string(),
                 IMAGES => old.value(IMAGES).unwrap_or_default().to_owned(),
-                RUNTIME | PROVIDER => both(&key),
+                RUNTIME | PROVIDER => both(old.value(&key), Some(&value)),
                 _ => value,
             };
             (key, value)

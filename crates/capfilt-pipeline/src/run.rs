@@ -27,6 +27,7 @@ use crate::record::{FailureRecord, RunFile, RunState};
 use crate::resume::{Standing, standing};
 use crate::retry::Retry;
 use crate::shelf::{Shelf, blocking};
+use crate::strangers::Stranger;
 use crate::window::Window;
 
 /// How often it is looked whether the run shall stop.
@@ -88,6 +89,12 @@ pub async fn run(pipeline: &Pipeline, context: RunContext) -> Result<RunReport, 
     let previous = previous_run(pipeline)?;
     remove_leftovers(&output)?;
     let mut run = Run::begin(Arc::new(plan), &context, previous.as_ref())?;
+    for stranger in &run.strangers {
+        stranger.remove_derived(&output)?;
+    }
+    if run.todo.is_empty() {
+        run.remove_strangers()?;
+    }
     if let Some(previous) = previous.filter(|previous| run.is_finished_as(previous)) {
         return Ok(RunReport {
             record: previous,
@@ -98,6 +105,9 @@ pub async fn run(pipeline: &Pipeline, context: RunContext) -> Result<RunReport, 
     }
     run.record.write(&output)?;
     let ended = run.all_pieces().await;
+    if ended.is_ok() && !context.stop.is_stopped() {
+        run.remove_strangers()?;
+    }
     // What was dropped is gone when its thread is; a killed thread's file goes now.
     remove_leftovers(&output)?;
     run.record.state = match &ended {
@@ -107,15 +117,13 @@ pub async fn run(pipeline: &Pipeline, context: RunContext) -> Result<RunReport, 
         Ok(()) => RunState::Partial,
     };
     run.record.timings.seconds = started.elapsed().as_secs_f64();
-    let devices = run.pieces.shelf.devices();
-    if !devices.is_empty() {
-        run.record.devices = devices;
-    }
+    let noted = run.note_devices();
     run.record.counts.duplicate_ids = run.pieces.tally.duplicate_ids();
     let written = run.record.write(&output);
     drop(lock);
     // The error that ended the run says more than one that the record met afterwards.
     ended?;
+    noted?;
     written?;
     Ok(RunReport {
         record: run.record,
@@ -162,6 +170,7 @@ struct Run {
     pieces: PieceRun,
     record: RunFile,
     todo: VecDeque<Todo>,
+    strangers: Vec<Stranger>,
     /// The file of ONNX Runtime, where one was named.
     library: Option<PathBuf>,
     scored: u64,
@@ -189,17 +198,18 @@ impl Run {
                 tally: Arc::new(Tally::new(context.progress.clone())),
                 budget: Arc::default(),
                 retry: context.retry.clone(),
-                runtime: None,
                 stop: context.stop.clone(),
             },
             todo: VecDeque::new(),
+            strangers: Vec::new(),
             library: context.runtime.clone(),
             scored: 0,
             decided: 0,
             retried: 0,
         };
         run.look_around(context.changed);
-        if run.todo.iter().any(|todo| todo.task != Task::Decide) {
+        run.find_strangers()?;
+        if run.todo.iter().any(|todo| run.needs_models(todo.task)) {
             run.load_runtime()?;
         }
         Ok(run)
@@ -220,7 +230,7 @@ impl Run {
     /// Finds out what is finished, and says what will be made again and why.
     fn look_around(&mut self, changed: bool) {
         let plan = Arc::clone(&self.pieces.plan);
-        let (mut again, mut input_changes) = (BTreeMap::new(), 0_u64);
+        let (mut again, mut input_changes) = (BTreeMap::<String, u64>::new(), 0_u64);
         self.pieces.tally.update(|progress| {
             progress.pieces_total = plan.pieces() as u64;
             progress.rows_total = plan.rows();
@@ -231,14 +241,20 @@ impl Run {
                 let task = match &standing {
                     Standing::Missing => Task::Score,
                     Standing::Again(reason) => {
-                        *again.entry(*reason).or_insert(0_u64) += 1;
+                        *again.entry(reason.clone()).or_default() += 1;
                         Task::Score
+                    }
+                    Standing::Reuse(change) => {
+                        *again.entry(plan.in_part(change)).or_default() += 1;
+                        Task::Reuse {
+                            stand: change.stand,
+                        }
                     }
                     Standing::Scored {
                         input_changed: true,
                         ..
                     } if changed => {
-                        *again.entry("the shard changed").or_default() += 1;
+                        *again.entry("the shard changed".to_owned()).or_default() += 1;
                         Task::Score
                     }
                     Standing::Scored {
@@ -289,18 +305,59 @@ impl Run {
         }
     }
 
-    /// Loads ONNX Runtime, if rows will need it.
-    fn load_runtime(&mut self) -> Result<(), RunError> {
-        if self.pieces.plan.packages.is_empty() || self.pieces.runtime.is_some() {
-            return Ok(());
+    fn find_strangers(&mut self) -> Result<(), RunError> {
+        let plan = &self.pieces.plan;
+        let files = plan.each_piece().map(|(_, piece)| piece.file()).collect();
+        let shards = plan.shards.iter().map(|shard| &shard.shard);
+        self.strangers = Stranger::find(&plan.pipeline.output, shards, &files)?;
+        if !self.strangers.is_empty() {
+            tracing::info!(
+                "{} finished pieces give way to others: their shards are cut otherwise now",
+                self.strangers.len()
+            );
         }
-        let loaded = runtime::find(self.library.as_deref())
+        Ok(())
+    }
+
+    /// Removes pieces of shards that are cut otherwise now, and of which all new pieces are finished.
+    fn remove_strangers(&mut self) -> Result<(), RunError> {
+        for stranger in self.strangers.drain(..) {
+            let mut failed = self.record.failed.iter();
+            if failed.all(|failed| failed.shard != stranger.shard) {
+                stranger.remove_scored(&self.pieces.plan.pipeline.output)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether it is sure that rows will need a model.
+    fn needs_models(&self, task: Task) -> bool {
+        let stages = &self.pieces.plan.pipeline.stages;
+        let run = match task {
+            Task::Score | Task::Retry => stages.as_slice(),
+            Task::Reuse { stand } => &stages[stand..],
+            Task::Decide => &[],
+        };
+        run.iter().any(|stage| stage.verb.model().is_some())
+    }
+
+    /// Loads ONNX Runtime: where there is none, that is better said before rows are fetched.
+    fn load_runtime(&self) -> Result<(), RunError> {
+        runtime::find(self.library.as_deref())
             .and_then(|library| runtime::load(&library, None))
             .map_err(|error| RunError::Model(error.into()))?;
-        self.pieces.runtime = Some(loaded.version.clone());
-        self.record.versions.runtime = Some(loaded.version.clone());
-        let bytes = fs_err::read(&loaded.path)?;
-        self.record.digests.runtime = Some(capfilt_data::footer::hex_digest(&bytes));
+        Ok(())
+    }
+
+    /// Takes down which devices and runtime models ran on, if any did.
+    fn note_devices(&mut self) -> Result<(), RunError> {
+        let devices = self.pieces.shelf.devices();
+        if let (false, Some(loaded)) = (devices.is_empty(), runtime::loaded()) {
+            self.record.devices = devices;
+            self.record.versions.runtime = Some(loaded.version.clone());
+            let bytes = fs_err::read(&loaded.path)?;
+            self.record.digests.runtime = Some(capfilt_data::footer::hex_digest(&bytes));
+        }
         Ok(())
     }
 
@@ -350,7 +407,7 @@ impl Run {
             Ok(done) => {
                 self.count(&done.scored, &done.decided);
                 let (finished, rows) = match todo.task {
-                    Task::Score => (&mut self.scored, done.scored.rows),
+                    Task::Score | Task::Reuse { .. } => (&mut self.scored, done.scored.rows),
                     Task::Retry => (&mut self.retried, done.again.retried),
                     Task::Decide => (&mut self.decided, 0),
                 };
@@ -358,7 +415,7 @@ impl Run {
                 self.record.timings.rows += rows;
                 self.record.counts.retried += done.again.retried;
                 self.record.counts.recovered += done.again.recovered;
-                if todo.task != Task::Score {
+                if matches!(todo.task, Task::Retry | Task::Decide) {
                     self.pieces.tally.rows(&done.scored, &done.decided);
                 }
                 self.record.write(&self.pieces.plan.pipeline.output)?;
@@ -369,7 +426,9 @@ impl Run {
             Err(PieceFailure::Damaged(error)) => {
                 let (piece, error) = (todo.piece.to_string(), chain(&error));
                 tracing::warn!(piece, error, "a finished piece is made again");
-                self.load_runtime()?;
+                if self.needs_models(Task::Score) {
+                    self.load_runtime()?;
+                }
                 self.todo.push_front(Todo {
                     task: Task::Score,
                     ..todo.clone()

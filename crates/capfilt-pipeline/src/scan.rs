@@ -69,12 +69,18 @@ pub(crate) fn plan(
         shard: shard.clone(),
         numbers: numbers.clone(),
         mapping: mapping.clone(),
-        text_source: match text_source {
-            TextSource::Web => Source::Web,
-            TextSource::Human => Source::Human,
-        },
+        text_source: text_source.into(),
     };
     Ok(StageExec::over(scan, Arc::new(source)))
+}
+
+/// The rows `numbers` of a `scored` file whose first row is `first`.
+pub(crate) fn stored(
+    footer: &Footer,
+    first: u64,
+    numbers: &Numbers,
+) -> Result<Arc<dyn ExecutionPlan>> {
+    scan(footer, &numbers.counted_from(first))
 }
 
 fn scan(footer: &Footer, numbers: &Numbers) -> Result<Arc<dyn ExecutionPlan>> {
@@ -257,32 +263,58 @@ impl Operator for SourceRows {
         input: SendableRecordBatchStream,
         context: Arc<TaskContext>,
     ) -> impl Stream<Item = Result<RecordBatch>> + Send + 'static {
-        let window = context.session_config().get_extension::<Window>();
         let schema = self.schema(&input.schema());
         let numbers = self.numbers.each();
-        futures::stream::try_unfold((input, numbers), move |(mut input, mut numbers)| {
-            let (source, window, schema) = (Arc::clone(&self), window.clone(), Arc::clone(&schema));
-            async move {
-                let Some(batch) = input.next().await else {
-                    if let Some(window) = window {
-                        window.read();
-                    }
-                    return ended(numbers);
-                };
-                let batch = batch?;
-                let numbered: Vec<u64> = numbers.by_ref().take(batch.num_rows()).collect();
-                let rows = source.named(&batch, &numbered, &schema)?;
-                if let (Some(window), Some(first)) = (window, numbered.first()) {
-                    window.admit(*first).await;
-                    for (index, number) in numbered.iter().enumerate() {
-                        let bytes = row::image_at(&rows, index)?.map_or(0, <[u8]>::len);
-                        window.hold(*number, bytes as u64);
-                    }
-                }
-                Ok(Some((rows, (input, numbers))))
-            }
+        let window = context.session_config().get_extension::<Window>();
+        admitted(input, numbers, window, move |batch, numbers| {
+            self.named(batch, numbers, &schema)
         })
     }
+}
+
+/// The rows of `input`, which have the numbers `numbers`, as `named` makes them of a batch and its
+/// numbers. They come as the window of the piece admits them.
+pub(crate) fn admitted(
+    input: SendableRecordBatchStream,
+    numbers: Each,
+    window: Option<Arc<Window>>,
+    named: impl Fn(&RecordBatch, &[u64]) -> Result<RecordBatch> + Send + Sync + 'static,
+) -> impl Stream<Item = Result<RecordBatch>> + Send + 'static {
+    let named = Arc::new(named);
+    futures::stream::try_unfold((input, numbers), move |(mut input, mut numbers)| {
+        let (window, named) = (window.clone(), Arc::clone(&named));
+        async move {
+            let Some(batch) = input.next().await else {
+                if let Some(window) = window {
+                    window.read();
+                }
+                return ended(numbers);
+            };
+            let batch = batch?;
+            let numbered: Vec<u64> = numbers.by_ref().take(batch.num_rows()).collect();
+            let rows = named(&batch, &numbered)?;
+            if let (Some(window), Some(first)) = (window, numbered.first()) {
+                window.admit(*first).await;
+                for (index, number) in numbered.iter().enumerate() {
+                    let bytes = row::image_at(&rows, index)?.map_or(0, <[u8]>::len);
+                    window.hold(*number, bytes as u64);
+                }
+            }
+            Ok(Some((rows, (input, numbers))))
+        }
+    })
+}
+
+/// The text that came with a row, as a candidate; a text of white space alone is none.
+pub(crate) fn web_candidate(text: Option<&str>, source: Source) -> Option<Candidate> {
+    let text = text.filter(|text| !text.trim().is_empty());
+    text.map(|text| Candidate {
+        text: text.to_owned(),
+        source,
+        by: None,
+        log_prob: None,
+        scores: Vec::new(),
+    })
 }
 
 fn of_column(error: ColumnError) -> DataFusionError {
@@ -331,8 +363,10 @@ impl SourceRows {
             Some(index) => image_column(batch.column(index)).map_err(of_column)?,
             None => StructArray::new_null(columns::image_fields(), rows),
         };
-        let candidates: Vec<Vec<Candidate>> =
-            texts.iter().map(|text| self.candidates(text)).collect();
+        let candidates: Vec<Vec<Candidate>> = texts
+            .iter()
+            .map(|text| web_candidate(text, self.text_source).into_iter().collect())
+            .collect();
         let mut arrays: Vec<ArrayRef> = vec![
             Arc::new(UInt64Array::from(numbers.to_vec())),
             Arc::new(ids),
@@ -352,19 +386,5 @@ impl SourceRows {
             arrays.push(plain_column(batch.column(*index), field).map_err(of_column)?);
         }
         Ok(RecordBatch::try_new(Arc::clone(schema), arrays)?)
-    }
-
-    /// The text that came with the row; a text of white space alone is none.
-    fn candidates(&self, text: Option<&str>) -> Vec<Candidate> {
-        let text = text.filter(|text| !text.trim().is_empty());
-        text.map(|text| Candidate {
-            text: text.to_owned(),
-            source: self.text_source,
-            by: None,
-            log_prob: None,
-            scores: Vec::new(),
-        })
-        .into_iter()
-        .collect()
     }
 }

@@ -117,7 +117,7 @@ impl WriteRows {
             .map_err(StageError::Write)?;
         let counts = fed?;
         let mut pairs = self.pairs.clone();
-        pairs.extend(stamp(&Shelf::of(context), &counts));
+        stamp(&mut pairs, &Shelf::of(context), &counts);
         let published = blocking(move || writer.publish(pairs)).await?;
         Ok(published.map_err(StageError::Write)?)
     }

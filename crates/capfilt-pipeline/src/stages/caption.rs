@@ -48,6 +48,15 @@ pub(crate) const fn batch() -> NonZeroUsize {
 }
 
 impl Caption {
+    /// The options that change results, besides the model itself.
+    pub(crate) fn what_counts(&self) -> Self {
+        Self {
+            model: PathBuf::new(),
+            batch: batch(),
+            ..self.clone()
+        }
+    }
+
     /// The options as the captioner takes them.
     pub(crate) fn options(&self) -> CaptionOptions {
         CaptionOptions {

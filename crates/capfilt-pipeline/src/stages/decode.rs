@@ -4,6 +4,7 @@
 //! sizes, goes along in hidden columns: 8-bit RGB, a fraction of the picture itself. With `resize`,
 //! large pictures are stored smaller, and the models read what is stored.
 
+mod pixels;
 mod resize;
 
 use std::borrow::Cow;
@@ -30,6 +31,7 @@ use crate::row::{
     Rejection, column, image_at, image_with_bytes, pixels_name, reject, replace, with_pixels,
 };
 
+pub(crate) use pixels::PixelRows;
 pub use resize::{JpegDecoding, Resize, ResizeError, Side};
 
 /// How pictures are decoded.
@@ -386,15 +388,17 @@ impl DecodeRows {
             Ok((image, picture)) => Answer {
                 image,
                 sides: Some(sides(size(&picture))),
-                pixels: self
-                    .sizes
-                    .iter()
-                    .map(|size| capfilt_image::resize(&picture, *size, *size).into_pixels())
-                    .collect(),
+                pixels: self.resized(&picture),
                 rejection: None,
             },
             Err(rejection) => rejected(rejection),
         }
+    }
+
+    /// A picture at each of the models' sizes.
+    fn resized(&self, picture: &Picture) -> Vec<Vec<u8>> {
+        let resized = |size: &u32| capfilt_image::resize(picture, *size, *size).into_pixels();
+        self.sizes.iter().map(resized).collect()
     }
 
     /// What is stored of a picture, and how that looks.

@@ -39,6 +39,15 @@ pub struct Score {
 }
 
 impl Score {
+    /// The options that change results, besides the model itself.
+    pub(crate) fn what_counts(&self) -> Self {
+        Self {
+            model: PathBuf::new(),
+            batch: batch(),
+            ..self.clone()
+        }
+    }
+
     /// The options as the matcher takes them.
     pub(crate) fn options(&self) -> MatchOptions {
         MatchOptions {

@@ -26,8 +26,8 @@ fn tell(report: &DecideReport, dry_run: bool, session: &Session) {
     let (before, after) = (&report.before, &report.after);
     session.say(format_args!("rule       {}", report.rule));
     session.say(format_args!(
-        "pieces     {}, {} unchanged",
-        report.pieces, report.unchanged
+        "pieces     {}, {} already decided so, {} with another dataset",
+        report.pieces, report.unchanged, report.datasets
     ));
     session.say(format_args!(
         "pictures   {} with captions, before {}",

@@ -4,14 +4,13 @@ use std::path::Path;
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, AsArray, BinaryArray, RecordBatch, UInt64Array};
+use capfilt_data::columns::{PERCEPTUAL_HASH, SHA256};
 use capfilt_data::footer::hex_digest;
 use capfilt_data::{Footer, PieceWriter};
 use capfilt_image::{
     DecodeOptions, Picture, Quality, decode, encode_jpeg, perceptual_hash, resize,
 };
-use capfilt_pipeline::duplicates::{
-    Distance, HashFile, LARGEST_BUCKET, PERCEPTUAL_HASH, SHA256, Search, Set, Sets, find,
-};
+use capfilt_pipeline::duplicates::{Distance, HashFile, LARGEST_BUCKET, Search, Set, Sets, find};
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 
 use crate::program::{root, skipped};

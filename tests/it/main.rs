@@ -11,6 +11,7 @@
 mod cli;
 mod crash;
 mod damage;
+mod dedup;
 mod demo;
 mod duplicates;
 mod errors;

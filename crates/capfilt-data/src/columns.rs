@@ -29,11 +29,16 @@ pub const DETAIL: &str = "detail";
 pub const STAGE: &str = "stage";
 /// Name of the stage that dropped the web text.
 pub const TEXT_DROPPED_BY: &str = "text_dropped_by";
+/// SHA-256 of the stored picture, where a stage looked for duplicates: 32 bytes.
+pub const SHA256: &str = "sha256";
+/// Perceptual hash of the stored picture, where a stage looked for duplicates; null for one that has
+/// too few features.
+pub const PERCEPTUAL_HASH: &str = "perceptual_hash";
 /// The captions that were kept.
 pub const CAPTIONS: &str = "captions";
 
 /// Names of the columns of `scored`, passed-through ones aside, in order.
-pub const SCORED: [&str; 12] = [
+pub const SCORED: [&str; 14] = [
     ID,
     URL,
     TEXT,
@@ -46,6 +51,8 @@ pub const SCORED: [&str; 12] = [
     DETAIL,
     STAGE,
     TEXT_DROPPED_BY,
+    SHA256,
+    PERCEPTUAL_HASH,
 ];
 
 /// Key of the schema metadata that Hugging Face `datasets` reads.
@@ -128,6 +135,8 @@ fn own(name: &str) -> FieldRef {
         ID => required(ID, DataType::Utf8),
         IMAGE => nullable(IMAGE, DataType::Struct(image_fields())),
         WIDTH | HEIGHT => nullable(name, DataType::Int32),
+        SHA256 => nullable(SHA256, DataType::Binary),
+        PERCEPTUAL_HASH => nullable(PERCEPTUAL_HASH, DataType::UInt64),
         FETCH => nullable(FETCH, DataType::Struct(fetch_fields())),
         CANDIDATES => required(CANDIDATES, candidates_type()),
         CAPTIONS => required(CAPTIONS, captions_type()),

@@ -108,6 +108,10 @@ reasons! {
     Corrupt = "corrupt", transient: false;
     /// A side of the picture is shorter than the limit.
     TooSmall = "too-small", transient: false;
+    /// A picture before this one is the same, or looks the same.
+    Duplicate = "duplicate", transient: false;
+    /// A picture of an evaluation set is the same, or looks the same.
+    EvaluationSet = "evaluation-set", transient: false;
     /// A `where` stage dropped the row.
     Where = "where", transient: false;
     /// A `where-text` stage dropped the web text; the row stays.

@@ -27,9 +27,10 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use arrow::array::{ArrayRef, BinaryArray, RecordBatch, UInt64Array};
+use capfilt_data::columns::{PERCEPTUAL_HASH, SHA256};
 use capfilt_data::{Footer, PieceWriter};
 use capfilt_pipeline::duplicates::{
-    Distance, HashFile, LARGEST_BUCKET, Likeness, PERCEPTUAL_HASH, SHA256, Search, Set, Sets, find,
+    Distance, HashFile, LARGEST_BUCKET, Likeness, Search, Set, Sets, find,
 };
 use tempfile::TempDir;
 

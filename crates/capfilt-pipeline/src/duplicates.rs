@@ -45,7 +45,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
 use judge::Judge;
-pub use read::{HashFile, HashFileError, PERCEPTUAL_HASH, SHA256};
+pub use read::{HashFile, HashFileError};
 
 /// The files whose pictures are held against each other. In each list, earlier files come first.
 #[derive(Clone, Debug, Default)]

@@ -8,6 +8,7 @@ use capfilt_fetch::FetchError;
 use capfilt_models::{ModelError, PackageError};
 use datafusion::error::DataFusionError;
 
+use crate::duplicates::HashFileError;
 use crate::expression::ExpressionError;
 
 /// A pipeline that cannot be used.
@@ -217,6 +218,20 @@ pub enum RunError {
         /// The folder.
         output: PathBuf,
     },
+    /// An evaluation set cannot be read to its end.
+    #[error(
+        "the evaluation set `{}` cannot be read: {reason}; without all of its pictures nothing can be \
+         kept apart from it", path.display()
+    )]
+    Evaluation {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        reason: String,
+    },
+    /// A file without hashes of pictures.
+    #[error(transparent)]
+    Hashes(#[from] HashFileError),
     /// There is nothing to decide about.
     #[error("`{}` has no finished pieces; run the pipeline first", output.display())]
     NothingScored {

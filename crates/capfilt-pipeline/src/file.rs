@@ -9,7 +9,7 @@ use capfilt_models::Device;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::stages::{Caption, Decode, Score};
+use crate::stages::{Caption, Decode, Dedup, Score};
 
 /// A pipeline: where rows come from, what is done with them, what is kept, where they go.
 #[derive(Clone, Debug, Deserialize, JsonSchema, PartialEq, Serialize)]
@@ -171,6 +171,9 @@ pub struct StageTable {
     /// Check the bytes of pictures.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub decode: Option<Decode>,
+    /// Remove pictures that are there more than once.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dedup: Option<Dedup>,
     /// Write captions.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub caption: Option<Caption>,

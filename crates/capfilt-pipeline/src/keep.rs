@@ -27,6 +27,8 @@ const OWN: [&str; 4] = ["text", "source", "by", "log_prob"];
 pub(crate) enum Rule {
     /// All of them.
     All,
+    /// None of them.
+    None,
     /// Those whose score by `scorer` is above `above`.
     Threshold {
         /// Name of the stage.
@@ -165,6 +167,7 @@ impl Rule {
     pub(crate) fn digest(&self) -> String {
         let text = match self {
             Self::All => "all".to_owned(),
+            Self::None => "none".to_owned(),
             Self::Threshold { scorer, above } => format!("{scorer:?} > {above:?}"),
             Self::Where { condition, .. } => format!("where {}", condition.sql()),
         };
@@ -175,6 +178,7 @@ impl Rule {
     pub(crate) fn describe(&self) -> String {
         match self {
             Self::All => "everything".to_owned(),
+            Self::None => "nothing".to_owned(),
             Self::Threshold { scorer, above } => format!("{scorer} > {above}"),
             Self::Where { condition, .. } => condition.sql().to_owned(),
         }
@@ -184,6 +188,7 @@ impl Rule {
     pub(crate) fn decide(&self, candidates: &[&Candidate]) -> Result<Vec<Verdict>> {
         let judged = match self {
             Self::All => vec![Verdict::Kept; candidates.len()],
+            Self::None => vec![Verdict::Removed(Reject::NotKept, String::new()); candidates.len()],
             Self::Threshold { scorer, above } => candidates
                 .iter()
                 .map(|candidate| {

@@ -131,6 +131,12 @@ fn anchor(file: &mut PipelineFile, folder: &Path) {
             *shards = folder.join(&*shards).to_string_lossy().into_owned();
         }
     }
+    let dedups = file.stage.iter_mut().flat_map(|stage| &mut stage.dedup);
+    for glob in dedups.flat_map(|dedup| &mut dedup.against) {
+        if !glob.contains("://") {
+            *glob = folder.join(&*glob).to_string_lossy().into_owned();
+        }
+    }
     let mut paths: Vec<&mut PathBuf> = file.sink.output.iter_mut().collect();
     for stage in &mut file.stage {
         paths.extend(stage.caption.as_mut().map(|caption| &mut caption.model));
@@ -155,7 +161,7 @@ fn stages(tables: &[StageTable]) -> Result<Vec<Stage>, PipelineErrorKind> {
                 return Err(value(
                     key,
                     "it does nothing; expected one of `where`, `where-text`, `fetch`, `decode`, \
-                     `caption`, `score`",
+                     `dedup`, `caption`, `score`",
                 ));
             }
             (Some(second), Some(first)) => {
@@ -191,6 +197,13 @@ fn stages(tables: &[StageTable]) -> Result<Vec<Stage>, PipelineErrorKind> {
         }
         stages.push(Stage { name, verb });
     }
+    in_order(&mut stages)?;
+    Ok(stages)
+}
+
+/// Puts a `decode` before the first stage that needs pictures, if there is none, and refuses stages that
+/// stand where they can do nothing.
+fn in_order(stages: &mut Vec<Stage>) -> Result<(), PipelineErrorKind> {
     let decodes = |stage: &Stage| matches!(stage.verb, Verb::Decode(_));
     if let Some(second) = stages.iter().filter(|stage| decodes(stage)).nth(1) {
         return Err(value(
@@ -198,25 +211,32 @@ fn stages(tables: &[StageTable]) -> Result<Vec<Stage>, PipelineErrorKind> {
             "pictures are decoded once; put all options into the first `decode`",
         ));
     }
-    let model = stages.iter().position(|stage| stage.verb.model().is_some());
+    let dedups = |stage: &&Stage| matches!(stage.verb, Verb::Dedup(_));
+    if let Some(second) = stages.iter().filter(dedups).nth(1) {
+        return Err(value(
+            format!("stage.{}", second.name),
+            "duplicates are looked for once; put all options into the first `dedup`",
+        ));
+    }
+    let first = stages.iter().position(|stage| stage.verb.needs_pixels());
     let decode = stages.iter().position(decodes);
-    match (model, decode) {
-        (Some(model), None) => {
+    match (first, decode) {
+        (Some(first), None) => {
             let verb = Verb::Decode(Decode::default());
             stages.insert(
-                model,
+                first,
                 Stage {
                     name: verb.as_str().to_owned(),
                     verb,
                 },
             );
         }
-        (Some(model), Some(decode)) if decode > model => {
+        (Some(first), Some(decode)) if decode > first => {
             return Err(value(
                 format!("stage.{}", stages[decode].name),
                 format!(
                     "it must come before `{}`, which needs pictures",
-                    stages[model].name
+                    stages[first].name
                 ),
             ));
         }
@@ -237,7 +257,7 @@ fn stages(tables: &[StageTable]) -> Result<Vec<Stage>, PipelineErrorKind> {
             ),
         ));
     }
-    Ok(stages)
+    Ok(())
 }
 
 fn verbs(table: &StageTable) -> Vec<Verb> {
@@ -247,6 +267,7 @@ fn verbs(table: &StageTable) -> Vec<Verb> {
         where_text,
         fetch,
         decode,
+        dedup,
         caption,
         score,
     } = table.clone();
@@ -255,6 +276,7 @@ fn verbs(table: &StageTable) -> Vec<Verb> {
         where_text.map(Verb::WhereText),
         fetch.map(|fetch| Verb::Fetch(Box::new(fetch))),
         decode.map(Verb::Decode),
+        dedup.map(Verb::Dedup),
         caption.map(Verb::Caption),
         score.map(Verb::Score),
     ]

@@ -28,6 +28,7 @@ use crate::restore::RestoreRows;
 use crate::scan;
 use crate::stages::caption::CaptionRows;
 use crate::stages::decode::{DecodeRows, PixelRows};
+use crate::stages::dedup::DedupRows;
 use crate::stages::fetch::Fetch;
 use crate::stages::score::ScoreRows;
 use crate::stages::where_::Where;
@@ -118,8 +119,9 @@ impl Plan {
             _ => None,
         });
         let sizes = self.sizes(changed);
-        if let (Some(options), false) = (decode, sizes.is_empty()) {
-            rows = StageExec::over(rows, Arc::new(PixelRows::new(options, sizes)));
+        let hashes = self.recipe.hashed;
+        if let (Some(options), true) = (decode, hashes || !sizes.is_empty()) {
+            rows = StageExec::over(rows, Arc::new(PixelRows::new(options, sizes, hashes)));
         }
         if stored.others.first().is_none() {
             return Ok(rows);
@@ -180,8 +182,10 @@ impl Plan {
                         stage: name,
                         options: options.clone(),
                         sizes: self.sizes(all),
+                        hashes: self.recipe.hashed,
                     }),
                 ),
+                Verb::Dedup(_) => StageExec::over(rows, Arc::new(DedupRows { stage: name })),
                 Verb::Caption(options) => StageExec::over(
                     rows,
                     Arc::new(CaptionRows {

@@ -1,5 +1,6 @@
 //! One piece on its way: through the stages, what failed in passing once more, and decided.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use capfilt_data::{Footer, Piece, Scratch};
@@ -21,6 +22,7 @@ use crate::retry::{Retry, images, merge};
 use crate::row::BATCH_ROWS;
 use crate::run::in_background;
 use crate::shelf::Shelf;
+use crate::stages::dedup::Duplicates;
 use crate::window::{Budget, Window};
 
 /// A piece that is not finished, or shall be tried again.
@@ -40,6 +42,8 @@ pub(crate) enum Task {
     Reuse {
         /// How many stages stand.
         stand: usize,
+        /// Whether rows are tried again, too.
+        retry: bool,
     },
     /// Rows of a `scored` file go through the stages again.
     Retry,
@@ -74,6 +78,10 @@ pub(crate) struct PieceRun {
     /// The reasons for which rows of finished pieces are tried again.
     pub(crate) retry: Retry,
     pub(crate) stop: Stop,
+    /// Whether pieces are decided. Those on their way to a stage that needs all of them are not.
+    pub(crate) derives: bool,
+    /// What was found by the stage that looks for duplicates, by the piece's name.
+    pub(crate) duplicates: Arc<HashMap<String, Arc<Duplicates>>>,
 }
 
 impl PieceRun {
@@ -86,7 +94,7 @@ impl PieceRun {
         let files = PieceFiles::new(&self.plan.pipeline.output, &todo.piece.file());
         match todo.task {
             Task::Score => self.score(todo, &files, window).await?,
-            Task::Reuse { stand } => {
+            Task::Reuse { stand, .. } => {
                 verify(&files).await?;
                 self.reuse(todo, &files, stand, window).await?;
             }
@@ -96,12 +104,24 @@ impl PieceRun {
             }
         }
         let again = match todo.task {
-            Task::Score | Task::Reuse { .. } => self.again(todo, &files, Retry::default()).await?,
-            Task::Retry => self.again(todo, &files, self.retry.clone()).await?,
+            Task::Score | Task::Reuse { retry: false, .. } => {
+                self.again(todo, &files, Retry::default()).await?
+            }
+            Task::Reuse { retry: true, .. } | Task::Retry => {
+                self.again(todo, &files, self.retry.clone()).await?
+            }
             Task::Decide => Again::default(),
         };
         let footer = footer(&files)?;
         let scored = counts_of(&footer).unwrap_or_default();
+        if !self.derives {
+            let decided = DecidedCounts::default();
+            return Ok(Done {
+                scored,
+                decided,
+                again,
+            });
+        }
         let rule = self.plan.pipeline.keep.clone();
         let stop = self.stop.clone();
         let derived = in_background(move || derive(&files, &footer, &rule, &|| stop.is_stopped()))
@@ -182,7 +202,8 @@ impl PieceRun {
             path: files.scored.clone(),
             pairs,
             images: self.plan.pipeline.file.store.images,
-            again: false,
+            // On their way up to the search for duplicates their ids were seen.
+            again: self.duplicates.contains_key(&todo.piece.to_string()),
         };
         self.pass(todo, pass, window, Some(&self.tally)).await
     }
@@ -266,6 +287,9 @@ impl PieceRun {
             .with_batch_size(BATCH_ROWS)
             .with_extension(Arc::clone(&self.shelf))
             .with_extension(Arc::clone(window));
+        if let Some(duplicates) = self.duplicates.get(&todo.piece.to_string()) {
+            config = config.with_extension(Arc::clone(duplicates));
+        }
         if let Some(tally) = tally {
             config = config.with_extension(Arc::clone(tally));
         }
@@ -284,7 +308,7 @@ impl PieceRun {
     }
 
     fn pairs(&self, todo: &Todo, passes: &str) -> Vec<(String, String)> {
-        let mut pairs = pairs(&self.plan, self.shard(todo));
+        let mut pairs = pairs(&self.plan, self.shard(todo), &todo.piece);
         pairs.push((PASSES.to_owned(), passes.to_owned()));
         pairs
     }

@@ -11,14 +11,19 @@ use capfilt_models::{Package, Task};
 
 use crate::error::{PipelineError, PipelineErrorKind, chain};
 use crate::expression::{Condition, visible};
+use crate::file::{Columns, Images, Shards};
+use crate::keep::Rule;
 use crate::load::Pipeline;
 use crate::recipe::Recipe;
 use crate::source::{Found, Mapping, find, identity, open};
-use crate::stages::{Stage, Verb};
+use crate::stages::{Decode, Dedup, Stage, Verb};
 use crate::{record, row};
 
+/// Folder below the output for hashes of evaluation sets.
+const EVALUATION: &str = ".evaluation";
+
 /// What a run would do.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Plan {
     pub(crate) pipeline: Pipeline,
     pub(crate) shards: Vec<ShardPlan>,
@@ -26,6 +31,8 @@ pub struct Plan {
     pub(crate) packages: HashMap<PathBuf, Arc<Package>>,
     /// Everything that `scored` depends on besides the input.
     pub(crate) recipe: Recipe,
+    /// The evaluation sets, from their pictures to hashes.
+    pub(crate) evaluation: Option<Arc<Self>>,
 }
 
 /// A shard that cannot be read.
@@ -37,7 +44,7 @@ pub(crate) struct FailedShard {
 }
 
 /// What a run would do with one shard.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct ShardPlan {
     pub(crate) shard: Shard,
     pub(crate) footer: Footer,
@@ -88,6 +95,7 @@ fn build(pipeline: &Pipeline) -> Result<Plan, PipelineErrorKind> {
         failed,
         packages,
         recipe,
+        evaluation: evaluation(pipeline)?.map(Arc::new),
     };
     let pieces: Vec<(&ShardPlan, &Piece)> = plan.each_piece().collect();
     if let Some((first, second)) = clashing(pieces.iter().map(|(_, piece)| *piece)) {
@@ -98,6 +106,51 @@ fn build(pipeline: &Pipeline) -> Result<Plan, PipelineErrorKind> {
         });
     }
     Ok(plan)
+}
+
+/// The plan that makes hashes of the evaluation sets that pictures are compared with.
+fn evaluation(pipeline: &Pipeline) -> Result<Option<Plan>, PipelineErrorKind> {
+    let dedup = pipeline.stages.iter().find_map(|stage| match &stage.verb {
+        Verb::Dedup(dedup) => Some((&stage.name, dedup)),
+        _ => None,
+    });
+    let Some((name, dedup)) = dedup.filter(|(_, dedup)| !dedup.against.is_empty()) else {
+        return Ok(None);
+    };
+    let decode = pipeline.stages.iter().find_map(|stage| match &stage.verb {
+        Verb::Decode(decode) => Some(decode.clone()),
+        _ => None,
+    });
+    let mut sets = pipeline.clone();
+    sets.stages = vec![Stage {
+        name: "decode".to_owned(),
+        verb: Verb::Decode(Decode {
+            min_side: 0,
+            resize: None,
+            ..decode.unwrap_or_default()
+        }),
+    }];
+    sets.output = pipeline.output.join(EVALUATION);
+    sets.file.source.shards = Shards(dedup.against.clone());
+    sets.file.source.columns = Columns::default();
+    sets.file.store.images = Images::Kept;
+    sets.keep = Rule::None;
+    let mut plan = build(&sets)?;
+    plan.recipe.hashed = true;
+    let mut without = plan
+        .shards
+        .iter()
+        .filter(|shard| shard.mapping.image.is_none());
+    let trouble = match (without.next(), plan.failed.first()) {
+        (Some(shard), _) => format!("`{}` has no column `image`", shard.footer.path.display()),
+        (None, Some(failed)) => failed.reason.clone(),
+        (None, None) => return Ok(Some(plan)),
+    };
+    let key = format!("stage.{name}.against");
+    Err(crate::load::value(
+        key,
+        format!("{trouble}; expected Parquet files with pictures"),
+    ))
 }
 
 /// Opens the packages of all stages, each once; that verifies their digests.
@@ -204,7 +257,7 @@ fn conditions(
                         .filter_map(column),
                 );
             }
-            Verb::Caption(_) | Verb::Score(_) => {}
+            Verb::Dedup(_) | Verb::Caption(_) | Verb::Score(_) => {}
         }
     }
     Ok(conditions)
@@ -219,6 +272,26 @@ impl Plan {
     /// Rows that there are.
     pub fn rows(&self) -> u64 {
         self.shards.iter().map(|shard| shard.footer.rows()).sum()
+    }
+
+    /// The position of the stage that looks for duplicates.
+    pub(crate) fn dedup(&self) -> Option<(usize, &Dedup)> {
+        let stages = self.pipeline.stages.iter().enumerate();
+        let mut found = stages.filter_map(|(at, stage)| match &stage.verb {
+            Verb::Dedup(dedup) => Some((at, dedup)),
+            _ => None,
+        });
+        found.next()
+    }
+
+    /// The plan of the stages before `end`, which decides nothing.
+    pub(crate) fn before(&self, end: usize) -> Self {
+        let mut plan = self.clone();
+        plan.recipe = self.recipe.before(end);
+        plan.pipeline.stages.truncate(end);
+        plan.pipeline.keep = Rule::All;
+        plan.pipeline.file.store.images = Images::All;
+        plan
     }
 
     /// Every piece with its shard.
@@ -302,6 +375,7 @@ impl fmt::Display for Plan {
                     "up to {}, shorter side from {}",
                     decode.max_pixels, decode.min_side
                 ),
+                Verb::Dedup(dedup) => describe_dedup(dedup),
                 Verb::Caption(_) | Verb::Score(_) => self.describe_model(stage),
             };
             let named = if stage.name == verb {
@@ -337,4 +411,13 @@ impl Plan {
                 )
             })
     }
+}
+
+fn describe_dedup(dedup: &Dedup) -> String {
+    let distance = dedup.distance.bits();
+    let against = match dedup.against.as_slice() {
+        [] => String::new(),
+        globs => format!(", against {}", globs.join(", ")),
+    };
+    format!("same bytes, or hashes within {distance} bits{against}")
 }

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, HashSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use tokio::sync::watch;
@@ -35,6 +36,8 @@ pub struct Progress {
 pub(crate) struct Tally {
     progress: watch::Sender<Progress>,
     ids: Mutex<Ids>,
+    /// Whether rows will come by once more: only then is it known what becomes of them.
+    is_halfway: AtomicBool,
 }
 
 #[derive(Debug, Default)]
@@ -48,7 +51,13 @@ impl Tally {
         Self {
             progress,
             ids: Mutex::default(),
+            is_halfway: AtomicBool::new(false),
         }
+    }
+
+    /// Whether rows that are counted from now on will come by once more.
+    pub(crate) fn halfway(&self, is_halfway: bool) {
+        self.is_halfway.store(is_halfway, Ordering::Relaxed);
     }
 
     pub(crate) fn update(&self, change: impl FnOnce(&mut Progress)) {
@@ -59,6 +68,9 @@ impl Tally {
     pub(crate) fn rows(&self, scored: &ScoredCounts, decided: &DecidedCounts) {
         self.update(|progress| {
             progress.rows_done += scored.rows;
+            if self.is_halfway.load(Ordering::Relaxed) {
+                return;
+            }
             progress.captions_kept += decided.captions_kept();
             progress.captions_removed += decided.captions_removed();
             for (reason, count) in scored.rejected.iter().chain(&decided.removed) {

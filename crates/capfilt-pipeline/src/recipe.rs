@@ -31,6 +31,9 @@ use crate::stages::{Stage, Verb};
 pub(crate) struct Recipe {
     /// Where the texts come from.
     pub(crate) text_source: TextSource,
+    /// Whether pictures have hashes, by which duplicates are found.
+    #[serde(default)]
+    pub(crate) hashed: bool,
     /// The stages, in order.
     pub(crate) stages: Vec<StageKey>,
 }
@@ -68,7 +71,10 @@ impl Recipe {
         stages: &[Stage],
         packages: &HashMap<PathBuf, Arc<Package>>,
     ) -> Self {
-        let has_models = stages.iter().any(|stage| stage.verb.model().is_some());
+        let needs_pixels = stages.iter().any(|stage| stage.verb.needs_pixels());
+        let hashed = stages
+            .iter()
+            .any(|stage| matches!(stage.verb, Verb::Dedup(_)));
         let mut before = String::new();
         let stages = stages
             .iter()
@@ -76,7 +82,7 @@ impl Recipe {
                 let package = stage.verb.model().and_then(|folder| packages.get(folder));
                 let package = package.map(|package| package.digest().as_str().to_owned());
                 let verb = stage.verb.as_str().to_owned();
-                let options = what_counts(&stage.verb, has_models);
+                let options = what_counts(&stage.verb, needs_pixels);
                 let own = serde_json::json!([before, stage.name, verb, options, package]);
                 let key = hex_digest(own.to_string().as_bytes());
                 before.clone_from(&key);
@@ -91,7 +97,16 @@ impl Recipe {
             .collect();
         Self {
             text_source,
+            hashed,
             stages,
+        }
+    }
+
+    /// The recipe of the stages before `end`.
+    pub(crate) fn before(&self, end: usize) -> Self {
+        Self {
+            stages: self.stages[..end].to_vec(),
+            ..self.clone()
         }
     }
 
@@ -129,10 +144,15 @@ impl Recipe {
             let why = self.first_difference(stored);
             return Some(Change { stand, why });
         }
-        (self.text_source != stored.text_source).then(|| Change {
-            stand,
-            why: "`source.text-source` changed".to_owned(),
-        })
+        let why = if self.text_source != stored.text_source {
+            "`source.text-source` changed"
+        } else if self.hashed && !stored.hashed {
+            "pictures have no hashes yet"
+        } else {
+            return None;
+        };
+        let why = why.to_owned();
+        Some(Change { stand, why })
     }
 
     /// Whether it is worth and possible to go on from stored rows after their first `stand` stages.
@@ -158,6 +178,9 @@ impl Recipe {
             .take_while(|(wanted, stored)| wanted.key == stored.key)
             .count();
         let (wanted, old) = (self.stages.get(at), stored.stages.get(at));
+        if stored.hashed && old.is_none() && wanted.is_some_and(|stage| stage.verb == "dedup") {
+            return "duplicates were not looked for yet".to_owned();
+        }
         let names = |stages: &[StageKey], name: &str| stages.iter().any(|stage| stage.name == name);
         match (wanted, old) {
             (Some(wanted), Some(old)) if wanted.name == old.name && wanted.verb == old.verb => {
@@ -196,18 +219,19 @@ impl StageKey {
 }
 
 /// The options of `verb` that change results. Models count by their digest.
-fn what_counts(verb: &Verb, has_models: bool) -> Value {
+fn what_counts(verb: &Verb, needs_pixels: bool) -> Value {
     match verb {
         Verb::Where(sql) | Verb::WhereText(sql) => serde_json::json!(sql.trim()),
         Verb::Fetch(fetch) => serde_json::json!(fetch.what_counts()),
         Verb::Decode(decode) => {
             let mut decode = decode.clone();
-            // Models need pixels, however closely they were to be looked at.
-            if has_models {
+            // Models and hashes need pixels, however closely they were to be looked at.
+            if needs_pixels {
                 decode.check = Check::Pixels;
             }
             serde_json::json!(decode)
         }
+        Verb::Dedup(dedup) => serde_json::json!(dedup),
         Verb::Caption(caption) => serde_json::json!(caption.what_counts()),
         Verb::Score(score) => serde_json::json!(score.what_counts()),
     }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use capfilt_data::{Footer, replace};
+use capfilt_data::{Footer, Piece, replace};
 use capfilt_models::runtime;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -25,6 +25,8 @@ pub(crate) const PIPELINE: &str = "capfilt.pipeline";
 pub(crate) const RECIPE: &str = "capfilt.recipe";
 /// Key of the name of a piece's shard.
 pub(crate) const SHARD: &str = "capfilt.shard";
+/// Key of the number of a piece's first row in its shard.
+pub(crate) const FIRST: &str = "capfilt.first-row";
 /// Key of the identity of a piece's shard.
 pub(crate) const INPUT: &str = "capfilt.input";
 /// Key of the digest of the decision.
@@ -295,7 +297,7 @@ fn now() -> u64 {
 }
 
 /// The pairs of a `scored` file that are known before its first row.
-pub(crate) fn pairs(plan: &Plan, shard: &ShardPlan) -> Vec<(String, String)> {
+pub(crate) fn pairs(plan: &Plan, shard: &ShardPlan, piece: &Piece) -> Vec<(String, String)> {
     let json = |map: BTreeMap<String, String>| serde_json::json!(map).to_string();
     let images = match plan.pipeline.file.store.images {
         Images::All => "all".to_owned(),
@@ -306,6 +308,7 @@ pub(crate) fn pairs(plan: &Plan, shard: &ShardPlan) -> Vec<(String, String)> {
         (PIPELINE, plan.recipe.digest()),
         (RECIPE, serde_json::json!(plan.recipe).to_string()),
         (SHARD, shard.shard.to_string()),
+        (FIRST, piece.first.to_string()),
         (INPUT, shard.identity.clone()),
         (DECISION, plan.pipeline.keep.digest()),
         (PACKAGES, json(plan.package_digests())),

@@ -55,7 +55,7 @@ impl Stand {
                 }
                 Verb::Fetch(_) => stand.has_fetch = true,
                 Verb::Decode(_) => stand.has_decode = true,
-                Verb::Where(_) | Verb::WhereText(_) | Verb::Caption(_) => {}
+                Verb::Where(_) | Verb::WhereText(_) | Verb::Dedup(_) | Verb::Caption(_) => {}
             }
         }
         stand
@@ -140,7 +140,10 @@ impl RestoreRows {
                 name @ (columns::REJECT | columns::DETAIL | columns::STAGE) => only(name, &left),
                 columns::TEXT_DROPPED_BY => only(columns::TEXT_DROPPED_BY, &dropped),
                 columns::CANDIDATES => Ok(Arc::new(candidates_array(&candidates)?) as ArrayRef),
-                name @ (columns::WIDTH | columns::HEIGHT) => unless(stand.has_decode, name),
+                name @ (columns::WIDTH
+                | columns::HEIGHT
+                | columns::SHA256
+                | columns::PERCEPTUAL_HASH) => unless(stand.has_decode, name),
                 columns::FETCH => unless(stand.has_fetch, columns::FETCH),
                 name => Ok(Arc::clone(column(stored, name)?)),
             });
@@ -204,9 +207,7 @@ pub(crate) fn split(
     let (first_stages, changed) = plan.pipeline.stages.split_at(stand);
     let stand = Stand::of(first_stages);
     let has_picture = stand.has_decode || stand.has_fetch;
-    let reads_picture = changed
-        .iter()
-        .any(|stage| matches!(stage.verb, Verb::Decode(_)) || stage.verb.model().is_some());
+    let reads_picture = changed.iter().any(|stage| stage.verb.reads_pictures());
     let must_store = match plan.pipeline.file.store.images {
         Images::All => Need::All,
         Images::Kept => Need::Kept(&plan.pipeline.keep),

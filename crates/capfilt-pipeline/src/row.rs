@@ -4,7 +4,7 @@
 //! Hidden columns begin with a dot and never reach a file:
 //!
 //! ```text
-//! .row | id url text image width height fetch candidates reject detail stage text_dropped_by | passed through | .pixels.384
+//! .row | id url text image width height fetch candidates reject detail stage text_dropped_by sha256 perceptual_hash | passed through | .pixels.384
 //! ```
 
 use std::sync::Arc;

@@ -30,6 +30,8 @@ use crate::shelf::{Shelf, blocking};
 use crate::strangers::Stranger;
 use crate::window::Window;
 
+mod duplicates;
+
 /// How often it is looked whether the run shall stop.
 const LOOK: Duration = Duration::from_millis(50);
 
@@ -104,9 +106,10 @@ pub async fn run(pipeline: &Pipeline, context: RunContext) -> Result<RunReport, 
         });
     }
     run.record.write(&output)?;
-    let ended = run.all_pieces().await;
+    let ended = run.all_stages().await;
     if ended.is_ok() && !context.stop.is_stopped() {
         run.remove_strangers()?;
+        run.forget_duplicates()?;
     }
     // What was dropped is gone when its thread is; a killed thread's file goes now.
     remove_leftovers(&output)?;
@@ -199,6 +202,8 @@ impl Run {
                 budget: Arc::default(),
                 retry: context.retry.clone(),
                 stop: context.stop.clone(),
+                derives: true,
+                duplicates: Arc::default(),
             },
             todo: VecDeque::new(),
             strangers: Vec::new(),
@@ -248,6 +253,7 @@ impl Run {
                         *again.entry(plan.in_part(change)).or_default() += 1;
                         Task::Reuse {
                             stand: change.stand,
+                            retry: false,
                         }
                     }
                     Standing::Scored {
@@ -335,7 +341,7 @@ impl Run {
         let stages = &self.pieces.plan.pipeline.stages;
         let run = match task {
             Task::Score | Task::Retry => stages.as_slice(),
-            Task::Reuse { stand } => &stages[stand..],
+            Task::Reuse { stand, .. } => &stages[stand..],
             Task::Decide => &[],
         };
         run.iter().any(|stage| stage.verb.model().is_some())
@@ -368,6 +374,14 @@ impl Run {
         self.pieces
             .tally
             .update(|progress| progress.pieces_done += 1);
+    }
+
+    /// Takes all pieces through all stages, or to where the run is stopped.
+    async fn all_stages(&mut self) -> Result<(), RunError> {
+        if self.pieces.plan.dedup().is_some() && !self.todo.is_empty() {
+            self.find_duplicates().await?;
+        }
+        self.all_pieces().await
     }
 
     /// Takes all pieces to their end, or to where the run is stopped.
@@ -404,6 +418,7 @@ impl Run {
     /// Takes what came of a piece; false where the run was stopped.
     fn take(&mut self, todo: &Todo, done: Result<Done, PieceFailure>) -> Result<bool, RunError> {
         match done {
+            Ok(_) if !self.pieces.derives => Ok(true),
             Ok(done) => {
                 self.count(&done.scored, &done.decided);
                 let (finished, rows) = match todo.task {

@@ -381,6 +381,8 @@ impl SourceRows {
             Arc::new(nothing()),
             Arc::new(nothing()),
             Arc::new(nothing()),
+            new_null_array(&DataType::Binary, rows),
+            new_null_array(&DataType::UInt64, rows),
         ];
         for (index, field) in &self.mapping.passed {
             arrays.push(plain_column(batch.column(*index), field).map_err(of_column)?);

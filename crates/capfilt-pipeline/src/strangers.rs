@@ -84,7 +84,7 @@ impl RunFile {
 }
 
 /// The `.parquet` files below `folder`, sorted, as paths below it.
-fn files_below(folder: &Path) -> Result<Vec<PathBuf>, RunError> {
+pub(crate) fn files_below(folder: &Path) -> Result<Vec<PathBuf>, RunError> {
     let mut found = Vec::new();
     collect(folder, Path::new(""), &mut found)?;
     Ok(found)

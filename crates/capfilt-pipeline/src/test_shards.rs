@@ -115,6 +115,8 @@ pub(crate) fn rows(first: u64, rows: &[Row]) -> RecordBatch {
         texts(&|_| None),
         texts(&|_| None),
         texts(&|_| None),
+        new_null_array(&DataType::Binary, count),
+        new_null_array(&DataType::UInt64, count),
         texts(&|_| Some("UNLIKELY".to_owned())),
     ];
     RecordBatch::try_new(schema, arrays).unwrap()

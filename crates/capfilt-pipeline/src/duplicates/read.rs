@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use capfilt_data::columns::{PERCEPTUAL_HASH, SHA256};
 use capfilt_data::{Footer, columns};
 use datafusion::catalog::streaming::StreamingTable;
 use datafusion::datasource::listing::PartitionedFile;
@@ -22,12 +23,6 @@ use datafusion::prelude::SessionContext;
 use datafusion::scalar::ScalarValue;
 
 use super::Order;
-
-/// Column with the SHA-256 of the stored picture: 32 bytes, binary. A row where it is null, or which
-/// has a `reject`, has no picture to compare.
-pub const SHA256: &str = "sha256";
-/// Column with the perceptual hash of the picture: uint64, null for one that has none.
-pub const PERCEPTUAL_HASH: &str = "perceptual_hash";
 
 /// Rank of the first row of a file.
 const FIRST: &str = "first";

@@ -5,6 +5,8 @@ use arrow::array::{ArrayRef, BinaryArray, RecordBatch, StringArray, UInt64Array}
 use capfilt_data::{Footer, columns};
 use proptest::prelude::*;
 
+use capfilt_data::columns::{PERCEPTUAL_HASH, SHA256};
+
 use super::*;
 use crate::test_shards::write_parquet;
 

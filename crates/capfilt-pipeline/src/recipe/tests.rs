@@ -17,6 +17,8 @@ fetch = {}
 [[stage]]
 decode = {}
 [[stage]]
+dedup = {}
+[[stage]]
 caption = { model = "captioner" }
 [[stage]]
 name = "filter"
@@ -63,8 +65,9 @@ fn runs_again(wanted: &Recipe, stored: &Recipe) -> String {
 }
 
 const NOTHING: &str = "-";
-const ALL: &str = "where-text fetch decode caption filter";
-const DECODE: &str = "decode caption filter";
+const ALL: &str = "where-text fetch decode dedup caption filter";
+const DECODE: &str = "decode dedup caption filter";
+const DEDUP: &str = "dedup caption filter";
 const CAPTION: &str = "caption filter";
 const SCORE: &str = "filter";
 
@@ -100,9 +103,11 @@ const TABLE: &[(&str, &str)] = &[
     ("stage.decode.min-side=100", DECODE),
     ("stage.decode.orientation='ignore'", DECODE),
     ("stage.decode.alpha='drop'", DECODE),
-    // Models need the pixels anyway.
+    // Models and hashes need the pixels anyway.
     ("stage.decode.check='structure'", NOTHING),
     ("stage.decode.resize={ shorter-side = 256 }", DECODE),
+    ("stage.dedup.distance=1", DEDUP),
+    ("stage.dedup.against=['eval/*.parquet']", DEDUP),
     ("stage.caption.model='filter'", CAPTION),
     ("stage.caption.decoding='greedy'", CAPTION),
     ("stage.caption.decoding={ nucleus = { p = 0.8 } }", CAPTION),
@@ -156,6 +161,7 @@ fn the_table_has_every_option() {
     let verbs: BTreeSet<&str> = [
         "caption",
         "decode",
+        "dedup",
         "fetch",
         "name",
         "score",
@@ -183,6 +189,7 @@ fn the_table_has_every_option() {
     for (verb, options) in [
         ("fetch", "FetchOptions"),
         ("decode", "Decode"),
+        ("dedup", "Dedup"),
         ("caption", "Caption"),
         ("score", "Score"),
     ] {
@@ -239,7 +246,7 @@ fn what_runs_again_after_stages_came_and_went() {
         (
             "[[stage]]\nfetch = {}\n",
             String::new(),
-            "where-text decode caption filter",
+            "where-text decode dedup caption filter",
             "`fetch` is gone",
         ),
         (
@@ -256,7 +263,7 @@ fn what_runs_again_after_stages_came_and_went() {
     }
     let human = recipe(&["source.text-source='human'"]);
     let change = human.change_from(&stored).unwrap();
-    assert_eq!(change.stand, 5);
+    assert_eq!(change.stand, 6);
     assert_eq!(change.why, "`source.text-source` changed");
 }
 
@@ -292,7 +299,7 @@ fn pictures_that_were_stored_smaller_are_fetched_again_for_another_decode() {
 #[test]
 fn structure_counts_where_nothing_needs_pixels() {
     let text = PIPELINE
-        .split("[[stage]]\ncaption")
+        .split("[[stage]]\ndedup")
         .next()
         .unwrap()
         .to_owned()
@@ -302,5 +309,5 @@ fn structure_counts_where_nothing_needs_pixels() {
     assert_eq!(runs_again(&structure, &stored), "decode");
     // A picture may have passed that a model cannot read.
     assert_eq!(runs_again(&recipe(&[]), &structure), DECODE);
-    assert_eq!(runs_again(&recipe(&[]), &stored), CAPTION);
+    assert_eq!(runs_again(&recipe(&[]), &stored), DEDUP);
 }

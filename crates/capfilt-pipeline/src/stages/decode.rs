@@ -12,7 +12,7 @@ use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, BinaryArray, Int32Array, RecordBatch};
+use arrow::array::{Array, ArrayRef, BinaryArray, Int32Array, RecordBatch, UInt64Array};
 use arrow::datatypes::SchemaRef;
 use capfilt_data::{Reject, columns};
 use capfilt_image::{
@@ -164,6 +164,8 @@ pub(crate) struct DecodeRows {
     pub(crate) options: Decode,
     /// Input sizes of the models of later stages, each once.
     pub(crate) sizes: Vec<u32>,
+    /// Whether pictures get hashes, by which a later stage finds duplicates.
+    pub(crate) hashes: bool,
 }
 
 impl Operator for DecodeRows {
@@ -210,8 +212,40 @@ struct Answer {
     sides: Option<(i32, i32)>,
     /// The picture at each of the models' sizes.
     pixels: Vec<Vec<u8>>,
+    /// What is stored, in few bits.
+    hashes: Option<Hashes>,
     /// Why it is not worth having.
     rejection: Option<Rejection>,
+}
+
+/// A stored picture in few bits.
+#[derive(Clone, Copy)]
+struct Hashes {
+    sha256: [u8; 32],
+    /// Nothing for a picture with too few features.
+    perceptual: Option<u64>,
+}
+
+impl Hashes {
+    fn of(bytes: &[u8], picture: &Picture) -> Self {
+        Self {
+            sha256: capfilt_data::footer::digest(bytes),
+            perceptual: capfilt_image::perceptual_hash(picture),
+        }
+    }
+
+    /// The columns of both hashes.
+    fn columns(all: &[Option<Self>]) -> Vec<(&'static str, ArrayRef)> {
+        let digests: BinaryArray = all
+            .iter()
+            .map(|one| one.as_ref().map(|one| one.sha256.as_slice()))
+            .collect();
+        let perceptual: UInt64Array = all.iter().map(|one| one.as_ref()?.perceptual).collect();
+        vec![
+            (columns::SHA256, Arc::new(digests)),
+            (columns::PERCEPTUAL_HASH, Arc::new(perceptual)),
+        ]
+    }
 }
 
 /// What is stored of a picture.
@@ -264,14 +298,19 @@ impl RowWork for Decoding {
         } else {
             image_with_bytes(rows, stored(rows, &answers)?)?
         };
-        let learnt = replace(
-            rows,
-            vec![
-                (columns::IMAGE, image),
-                (columns::WIDTH, side(|(width, _)| width)),
-                (columns::HEIGHT, side(|(_, height)| height)),
-            ],
-        )?;
+        let mut learnt = vec![
+            (columns::IMAGE, image),
+            (columns::WIDTH, side(|(width, _)| width)),
+            (columns::HEIGHT, side(|(_, height)| height)),
+        ];
+        if self.decode.hashes {
+            let hashes: Vec<_> = answers
+                .iter()
+                .map(|answer| answer.as_ref()?.hashes)
+                .collect();
+            learnt.extend(Hashes::columns(&hashes));
+        }
+        let learnt = replace(rows, learnt)?;
         let rejections: Vec<_> = answers
             .iter()
             .map(|answer| answer.as_ref()?.rejection.clone())
@@ -308,6 +347,7 @@ fn missing() -> Answer {
         image: Image::Nothing,
         sides: None,
         pixels: Vec::new(),
+        hashes: None,
         rejection: Some(Rejection::new(Reject::MissingImage, None)),
     }
 }
@@ -315,7 +355,8 @@ fn missing() -> Answer {
 impl DecodeRows {
     /// What there is to know of the picture in `bytes`.
     fn look_at(&self, bytes: &[u8]) -> Answer {
-        if self.options.check == Check::Structure && self.sizes.is_empty() {
+        let needs_pixels = self.hashes || !self.sizes.is_empty();
+        if self.options.check == Check::Structure && !needs_pixels {
             let options = self.decoding();
             let needs_pixels = |came| {
                 let resize = self.options.resize;
@@ -328,7 +369,7 @@ impl DecodeRows {
             }
         }
         match self.decode(bytes) {
-            Ok((picture, came)) => self.judge(picture, came),
+            Ok((picture, came)) => self.judge(bytes, picture, came),
             Err(error) => refused(&error),
         }
     }
@@ -371,11 +412,12 @@ impl DecodeRows {
             image: Image::AsItCame,
             sides: Some(sides(came)),
             pixels: Vec::new(),
+            hashes: None,
             rejection,
         }
     }
 
-    fn judge(&self, picture: Picture, came: Size) -> Answer {
+    fn judge(&self, bytes: &[u8], picture: Picture, came: Size) -> Answer {
         let as_it_came = self.as_it_came(came);
         if as_it_came.rejection.is_some() {
             return as_it_came;
@@ -386,9 +428,16 @@ impl DecodeRows {
         };
         match self.stored(picture, came) {
             Ok((image, picture)) => Answer {
-                image,
                 sides: Some(sides(size(&picture))),
                 pixels: self.resized(&picture),
+                hashes: self.hashes.then(|| {
+                    let stored = match &image {
+                        Image::Smaller(smaller) => smaller,
+                        Image::AsItCame | Image::Nothing => bytes,
+                    };
+                    Hashes::of(stored, &picture)
+                }),
+                image,
                 rejection: None,
             },
             Err(rejection) => rejected(rejection),
@@ -417,8 +466,8 @@ impl DecodeRows {
         let unsupported = |detail: String| Rejection::new(Reject::Unsupported, detail);
         let bytes = encode_jpeg(&smaller, resize.quality)
             .map_err(|error| unsupported(error.to_string()))?;
-        // Models read what is stored, so that their scores can be made again from the dataset.
-        let picture = if self.sizes.is_empty() {
+        // Models and hashes see what is stored, so that they can be made again from the dataset.
+        let picture = if self.sizes.is_empty() && !self.hashes {
             smaller
         } else {
             capfilt_image::decode(&bytes, &self.decoding())
@@ -458,6 +507,7 @@ fn refused(error: &DecodeError) -> Answer {
         image,
         sides,
         pixels: Vec::new(),
+        hashes: None,
         rejection: Some(Rejection::new(reason, error.to_string())),
     }
 }

@@ -1,9 +1,19 @@
 //! Remove pictures that are there more than once.
 
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use arrow::array::RecordBatch;
+use arrow::datatypes::SchemaRef;
+use datafusion::error::Result;
+use datafusion::execution::{SendableRecordBatchStream, TaskContext};
+use futures::{Stream, StreamExt};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::duplicates::Distance;
+use crate::operator::Operator;
+use crate::row::{Rejection, is_rejected, numbers, reject};
 
 /// Which pictures count as duplicates. Of those that match, the first stays: pictures of evaluation
 /// sets before those that earlier runs kept, and those before this run's.
@@ -17,6 +27,52 @@ pub struct Dedup {
     /// resembles one of those is removed, too.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub against: Vec<String>,
+}
+
+/// Which rows of one piece are removed as duplicates, by the row's number. They are found over all
+/// pieces before any goes on; rows that nobody looked for stay.
+pub(crate) type Duplicates = HashMap<u64, Rejection>;
+
+/// The operator of a `dedup` stage.
+#[derive(Debug)]
+pub(crate) struct DedupRows {
+    pub(crate) stage: String,
+}
+
+impl DedupRows {
+    fn apply(&self, batch: &RecordBatch, duplicates: &Duplicates) -> Result<RecordBatch> {
+        let numbers = numbers(batch)?.values().iter();
+        let rejections = numbers
+            .enumerate()
+            .map(|(row, number)| {
+                let is_out = is_rejected(batch, row)?;
+                Ok(duplicates.get(number).filter(|_| !is_out).cloned())
+            })
+            .collect::<Result<Vec<_>>>()?;
+        Ok(reject(batch, &self.stage, &rejections)?)
+    }
+}
+
+impl Operator for DedupRows {
+    const NAME: &'static str = "DedupExec";
+
+    fn describe(&self) -> String {
+        String::new()
+    }
+
+    fn schema(&self, input: &SchemaRef) -> SchemaRef {
+        Arc::clone(input)
+    }
+
+    fn rows(
+        self: Arc<Self>,
+        input: SendableRecordBatchStream,
+        context: Arc<TaskContext>,
+    ) -> impl Stream<Item = Result<RecordBatch>> + Send + 'static {
+        let duplicates = context.session_config().get_extension::<Duplicates>();
+        let duplicates = duplicates.unwrap_or_default();
+        input.map(move |batch| self.apply(&batch?, &duplicates))
+    }
 }
 
 #[cfg(test)]

@@ -36,6 +36,8 @@ pub enum Verb {
     Fetch(Box<FetchOptions>),
     /// Checks the bytes of pictures.
     Decode(Decode),
+    /// Removes pictures that are there more than once.
+    Dedup(Dedup),
     /// Writes captions.
     Caption(Caption),
     /// Scores captions.
@@ -50,6 +52,7 @@ impl Verb {
             Self::WhereText(_) => "where-text",
             Self::Fetch(_) => "fetch",
             Self::Decode(_) => "decode",
+            Self::Dedup(_) => "dedup",
             Self::Caption(_) => "caption",
             Self::Score(_) => "score",
         }
@@ -60,7 +63,20 @@ impl Verb {
         match self {
             Self::Caption(caption) => Some(&caption.model),
             Self::Score(score) => Some(&score.model),
-            Self::Where(_) | Self::WhereText(_) | Self::Fetch(_) | Self::Decode(_) => None,
+            Self::Where(_)
+            | Self::WhereText(_)
+            | Self::Fetch(_)
+            | Self::Decode(_)
+            | Self::Dedup(_) => None,
         }
+    }
+    /// Whether the stage needs pictures that were decoded.
+    pub(crate) fn needs_pixels(&self) -> bool {
+        matches!(self, Self::Dedup(_)) || self.model().is_some()
+    }
+
+    /// Whether the stage looks at pictures, decoded or not.
+    pub(crate) fn reads_pictures(&self) -> bool {
+        matches!(self, Self::Decode(_)) || self.needs_pixels()
     }
 }

@@ -1,27 +1,29 @@
-//! Pictures of an earlier run, made ready for the models.
+//! Pictures of an earlier run, made ready for the models and for the search for duplicates.
 
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, BinaryArray, RecordBatch};
-use arrow::datatypes::SchemaRef;
+use arrow::array::{Array, ArrayRef, AsArray, BinaryArray, RecordBatch};
+use arrow::datatypes::{SchemaRef, UInt64Type};
+use capfilt_data::columns;
 use datafusion::common::runtime::SpawnedTask;
 use datafusion::error::{DataFusionError, Result};
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use futures::future::BoxFuture;
 use futures::{FutureExt, Stream};
 
-use super::{Decode, DecodeRows};
+use super::{Decode, DecodeRows, Hashes};
 use crate::operator::{Operator, RowWork, for_each_row};
-use crate::row::{image_at, with_pixels};
+use crate::row::{column, image_at, replace, with_pixels};
 
-/// The operator that decodes stored pictures for the models: they were checked when they came, and
+/// The operator that decodes stored pictures for later stages: they were checked when they came, and
 /// stay as they are.
 #[derive(Debug)]
 pub(crate) struct PixelRows(DecodeRows);
 
 impl PixelRows {
-    /// For pictures that a stage with these options stored, and models that read these sizes.
-    pub(crate) fn new(options: &Decode, sizes: Vec<u32>) -> Self {
+    /// For pictures that a stage with these options stored, models that read these sizes, and with
+    /// hashes of those that have none, if they are needed.
+    pub(crate) fn new(options: &Decode, sizes: Vec<u32>, hashes: bool) -> Self {
         Self(DecodeRows {
             stage: String::new(),
             options: Decode {
@@ -29,6 +31,7 @@ impl PixelRows {
                 ..options.clone()
             },
             sizes,
+            hashes,
         })
     }
 }
@@ -67,14 +70,18 @@ struct Pixels {
 }
 
 impl RowWork for Pixels {
-    /// The picture at each of the models' sizes.
-    type Answer = Vec<Vec<u8>>;
+    /// The picture at each of the models' sizes, and its hashes.
+    type Answer = (Vec<Vec<u8>>, Option<Hashes>);
 
     fn in_flight(&self) -> usize {
         self.threads + 1
     }
 
     fn ask(&self, row: &RecordBatch) -> Result<Option<BoxFuture<'static, Result<Self::Answer>>>> {
+        let hashes = self.rows.0.hashes && column(row, columns::SHA256)?.is_null(0);
+        if self.rows.0.sizes.is_empty() && !hashes {
+            return Ok(None);
+        }
         let row = row.clone();
         let rows = Arc::clone(&self.rows);
         let work = move || -> Result<Self::Answer> {
@@ -82,7 +89,8 @@ impl RowWork for Pixels {
             let (picture, _) = rows.0.decode(bytes).map_err(|error| {
                 DataFusionError::Internal(format!("a stored picture cannot be decoded: {error}"))
             })?;
-            Ok(rows.0.resized(&picture))
+            let hashes = hashes.then(|| Hashes::of(bytes, &picture));
+            Ok((rows.0.resized(&picture), hashes))
         };
         Ok(Some(
             async move {
@@ -96,13 +104,45 @@ impl RowWork for Pixels {
     }
 
     fn learn(&self, rows: &RecordBatch, answers: Vec<Option<Self::Answer>>) -> Result<RecordBatch> {
+        let rows = self.with_hashes(rows, &answers)?;
         let mut arrays = rows.columns().to_vec();
         for index in 0..self.rows.0.sizes.len() {
             let pixels = answers
                 .iter()
-                .map(|answer| answer.as_ref()?.get(index).map(Vec::as_slice));
+                .map(|answer| answer.as_ref()?.0.get(index).map(Vec::as_slice));
             arrays.push(Arc::new(pixels.collect::<BinaryArray>()) as ArrayRef);
         }
         Ok(RecordBatch::try_new(Arc::clone(&self.schema), arrays)?)
+    }
+}
+
+impl Pixels {
+    /// `rows` with the hashes that they lacked.
+    fn with_hashes(
+        &self,
+        rows: &RecordBatch,
+        answers: &[Option<<Self as RowWork>::Answer>],
+    ) -> Result<RecordBatch> {
+        if !self.rows.0.hashes {
+            return Ok(rows.clone());
+        }
+        let digests = column(rows, columns::SHA256)?.as_binary::<i32>();
+        let perceptual = column(rows, columns::PERCEPTUAL_HASH)?.as_primitive::<UInt64Type>();
+        let all: Vec<Option<Hashes>> = (0..rows.num_rows())
+            .map(|row| {
+                let known = || {
+                    let sha256 = digests.is_valid(row).then(|| digests.value(row))?;
+                    Some(Hashes {
+                        sha256: sha256.try_into().ok()?,
+                        perceptual: perceptual.is_valid(row).then(|| perceptual.value(row)),
+                    })
+                };
+                answers[row]
+                    .as_ref()
+                    .and_then(|(_, new)| *new)
+                    .or_else(known)
+            })
+            .collect();
+        Ok(replace(rows, Hashes::columns(&all))?)
     }
 }

@@ -20,6 +20,7 @@ async fn decoded(options: Decode, given: &[Row]) -> Vec<RecordBatch> {
         stage: "decode".to_owned(),
         options,
         sizes: vec![4, 8],
+        hashes: false,
     };
     let rows = Arc::new(stage).rows(input(vec![Ok(rows(0, given))]), Arc::default());
     rows.try_collect().await.unwrap()
@@ -238,9 +239,10 @@ fn a_shape_that_no_jpeg_has_is_a_reason() {
         stage: "decode".to_owned(),
         options: toml::from_str("resize = { shorter-side = 1 }").unwrap(),
         sizes: vec![8],
+        hashes: false,
     };
     let picture = Picture::try_new(140_000, 2, vec![7; 3 * 280_000]).unwrap();
-    let answer = stage.judge(picture, (140_000, 2));
+    let answer = stage.judge(&[], picture, (140_000, 2));
     let detail = "a picture of 70000 x 1 pixels fits no JPEG, whose sides have at most 65535";
     assert_eq!(
         answer.rejection,

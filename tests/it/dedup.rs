@@ -159,10 +159,16 @@ fn the_first_of_each_picture_stays_in_a_run_and_over_runs() {
 #[test]
 fn another_distance_is_searched_among_what_is_stored() {
     let server = FixtureServer::start();
-    let all = pictures(2);
-    let copied = copy(&all[0]);
+    let all = pictures(30);
+    let hash = |bytes: &[u8]| {
+        let picture = decode(bytes, &DecodeOptions::default()).unwrap();
+        capfilt_image::perceptual_hash(&picture).unwrap()
+    };
+    let differs = |one: &&Vec<u8>| (1..4).contains(&(hash(one) ^ hash(&copy(one))).count_ones());
+    let first = all.iter().find(differs).unwrap();
+    let other = all.iter().find(|one| *one != first).unwrap();
     let paths = ["/a.png", "/copy.jpg", "/b.png", "/same.png"];
-    for (path, bytes) in paths.iter().zip([&all[0], &copied, &all[1], &all[0]]) {
+    for (path, bytes) in paths.iter().zip([first, &copy(first), other, first]) {
         server.put(path, Response::ok("image/png", bytes.clone()));
     }
     let work = Work::with_source(

@@ -380,6 +380,10 @@ impl Run {
     async fn all_stages(&mut self) -> Result<(), RunError> {
         if self.pieces.plan.dedup().is_some() && !self.todo.is_empty() {
             self.find_duplicates().await?;
+            // Without what was found, nothing may go on.
+            if self.pieces.stop.is_stopped() {
+                return Ok(());
+            }
         }
         self.all_pieces().await
     }
@@ -440,6 +444,11 @@ impl Run {
             Err(PieceFailure::Run(error)) => Err(error),
             Err(PieceFailure::Damaged(error)) => {
                 let (piece, error) = (todo.piece.to_string(), chain(&error));
+                if self.pieces.duplicates.contains_key(&piece) {
+                    // Its pictures were compared as they were; the next run compares them anew.
+                    self.failed(todo, piece, error);
+                    return Ok(true);
+                }
                 tracing::warn!(piece, error, "a finished piece is made again");
                 if self.needs_models(Task::Score) {
                     self.load_runtime()?;
@@ -451,18 +460,21 @@ impl Run {
                 Ok(true)
             }
             Err(PieceFailure::Shard(reason)) => {
-                let shard = &self.pieces.plan.shards[todo.shard];
-                let piece = todo.piece.to_string();
-                tracing::warn!(piece, reason, "a piece failed; the others go on");
-                self.record.failed.push(FailureRecord {
-                    shard: shard.shard.to_string(),
-                    piece: Some(piece),
-                    path: shard.footer.path.display().to_string(),
-                    reason,
-                });
+                self.failed(todo, todo.piece.to_string(), reason);
                 Ok(true)
             }
         }
+    }
+
+    fn failed(&mut self, todo: &Todo, piece: String, reason: String) {
+        tracing::warn!(piece, reason, "a piece failed; the others go on");
+        let shard = &self.pieces.plan.shards[todo.shard];
+        self.record.failed.push(FailureRecord {
+            shard: shard.shard.to_string(),
+            piece: Some(piece),
+            path: shard.footer.path.display().to_string(),
+            reason,
+        });
     }
 
     fn start(&self, todo: Todo, window: Arc<Window>) -> Running {

@@ -21,6 +21,7 @@ use arrow::array::{AsArray, RecordBatch, StringArray, UInt64Array};
 use arrow::datatypes::{DataType, Field, Schema, UInt64Type};
 use arrow::error::ArrowError;
 use capfilt_data::{CONTENT, Footer, FooterError, PieceWriter, Reject, remove};
+use serde::{Deserialize, Serialize};
 
 use super::Run;
 use crate::derive::PieceFiles;
@@ -45,7 +46,7 @@ const MEMORY: usize = 1 << 30;
 /// Rows of what was found that are read at once.
 const ROWS: usize = 8_192;
 
-/// Key of the pieces that were searched and their content, as JSON.
+/// Key of what was searched, as JSON.
 const SEARCHED: &str = "capfilt.searched";
 
 /// What was found, below the output.
@@ -54,8 +55,39 @@ const FOUND: &str = ".duplicates.parquet";
 /// Folder below the output for what the search spills.
 const SPILL: &str = ".search";
 
-/// The pieces that were searched, by name, and the digests of their content.
-type Searched = BTreeMap<String, String>;
+/// What was searched.
+#[derive(Debug, Deserialize, Serialize)]
+struct Searched {
+    /// Key of the stage.
+    by: String,
+    /// Identities of the files of evaluation sets.
+    evaluation: Vec<String>,
+    /// The pieces, by name, and the digests of their content.
+    pieces: BTreeMap<String, String>,
+}
+
+impl Searched {
+    fn new(plan: &Plan, at: usize, candidates: &[Candidate]) -> Self {
+        let sets = plan.evaluation.iter().flat_map(|sets| &sets.shards);
+        let pieces = candidates.iter().map(|one| {
+            let content = one.footer.value(CONTENT).unwrap_or_default();
+            (one.todo.piece.to_string(), content.to_owned())
+        });
+        Self {
+            by: plan.recipe.stages[at].key.clone(),
+            evaluation: sets.map(|shard| shard.identity.clone()).collect(),
+            pieces: pieces.collect(),
+        }
+    }
+
+    /// Whether what was found there says all about `wanted`, too.
+    fn covers(&self, wanted: &Self) -> bool {
+        let mut pieces = wanted.pieces.iter();
+        self.by == wanted.by
+            && self.evaluation == wanted.evaluation
+            && pieces.all(|(piece, content)| self.pieces.get(piece) == Some(content))
+    }
+}
 
 /// What goes of each piece, by its name.
 type ByPiece = HashMap<String, Arc<Duplicates>>;
@@ -83,13 +115,7 @@ impl Run {
         }
         let output = plan.pipeline.output.clone();
         let path = output.join(FOUND);
-        let searched: Searched = candidates
-            .iter()
-            .map(|one| {
-                let content = one.footer.value(CONTENT).unwrap_or_default();
-                (one.todo.piece.to_string(), content.to_owned())
-            })
-            .collect();
+        let searched = Searched::new(&plan, at, &candidates);
         let found = if let Some(found) = read(&path, &searched)? {
             found
         } else {
@@ -392,11 +418,7 @@ fn read(path: &Path, searched: &Searched) -> Result<Option<ByPiece>, RunError> {
     let known: Option<Searched> = footer
         .value(SEARCHED)
         .and_then(|known| serde_json::from_str(known).ok());
-    let covers = |known: &Searched| {
-        let mut wanted = searched.iter();
-        wanted.all(|(piece, content)| known.get(piece) == Some(content))
-    };
-    if !known.is_some_and(|known| covers(&known)) {
+    if !known.is_some_and(|known| known.covers(searched)) {
         return Ok(None);
     }
     let mut found: HashMap<String, Duplicates> = HashMap::new();
@@ -415,7 +437,7 @@ fn read(path: &Path, searched: &Searched) -> Result<Option<ByPiece>, RunError> {
             of_piece.insert(rows.value(at), rejection);
         }
     }
-    let all = searched.keys().map(|piece| {
+    let all = searched.pieces.keys().map(|piece| {
         let gone = found.remove(piece).unwrap_or_default();
         (piece.clone(), Arc::new(gone))
     });

@@ -33,6 +33,7 @@ mod retry;
 mod row;
 mod run;
 mod scan;
+mod schedule;
 mod shelf;
 mod source;
 mod spill;
@@ -56,6 +57,7 @@ pub use record::{
 };
 pub use retry::{Retry, RetryError};
 pub use run::{RunContext, RunReport, previous_run, run};
+pub use schedule::{Schedule, ScheduleError};
 
 #[cfg(test)]
 mod test_runs;

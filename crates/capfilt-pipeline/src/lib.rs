@@ -22,6 +22,7 @@ mod file;
 mod keep;
 mod load;
 mod lock;
+mod manifest;
 mod numbers;
 mod operator;
 mod piece;
@@ -50,6 +51,7 @@ pub use file::{
     StoreTable, TextSource,
 };
 pub use load::{Overrides, Pipeline, load};
+pub use manifest::NewOutput;
 pub use plan::{Plan, check};
 pub use progress::Progress;
 pub use record::{

@@ -133,12 +133,17 @@ impl Schedule {
     }
 }
 
-/// The name of a time zone that is nearest to `zone`.
+/// The name of a time zone that is nearest to `zone`, which may be a city alone.
 fn nearest(zone: &str) -> &'static str {
-    let distance =
-        |name: &str| strsim::damerau_levenshtein(&zone.to_lowercase(), &name.to_lowercase());
-    let named = TZ_VARIANTS.iter().map(|zone| zone.name());
-    named.min_by_key(|name| distance(name)).unwrap_or("UTC")
+    let zone = zone.to_lowercase();
+    let distance = |name: &str| {
+        let name = name.to_lowercase();
+        let city = name.rsplit('/').next().unwrap_or(&name);
+        let of = |name| strsim::damerau_levenshtein(&zone, name);
+        of(&name).min(of(city))
+    };
+    let names = TZ_VARIANTS.iter().map(|zone| zone.name());
+    names.min_by_key(|name| distance(name)).unwrap_or("UTC")
 }
 
 impl fmt::Display for Schedule {

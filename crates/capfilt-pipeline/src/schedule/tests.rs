@@ -183,9 +183,14 @@ fn what_is_no_schedule_is_refused_with_what_would_do() {
         );
         assert!(message.ends_with(like), "{message}");
     }
-    let message = refused("0 3 * * *", "Europe/Berln");
-    assert!(message.contains("no time zone `Europe/Berln`"), "{message}");
-    assert!(message.ends_with("like `Europe/Berlin`"), "{message}");
+    for zone in ["Europe/Berln", "berlin", "Eurpoe/Berlin"] {
+        let message = refused("0 3 * * *", zone);
+        assert!(
+            message.contains(&format!("no time zone `{zone}`")),
+            "{message}"
+        );
+        assert!(message.ends_with("like `Europe/Berlin`"), "{message}");
+    }
 }
 
 #[test]

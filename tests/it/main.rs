@@ -23,6 +23,7 @@ mod readers;
 mod retry;
 mod rows;
 mod run;
+mod schedule;
 mod schemas;
 mod shards;
 mod stop;

@@ -4,10 +4,9 @@ use arrow::array::{Array, AsArray};
 use arrow::datatypes::{Float32Type, Float64Type};
 
 use crate::program::{capfilt, command, models_can_run};
-use crate::schedule::manifests;
 use crate::shards::{Row, listed_texts, png, texts};
 use crate::support::{FixtureServer, Response};
-use crate::work::{WITHOUT_MODELS, Work};
+use crate::work::{WITHOUT_MODELS, Work, manifests};
 
 /// Twelve rows in two shards, of which two are bad.
 fn two_shards(work: &Work) {

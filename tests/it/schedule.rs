@@ -5,9 +5,8 @@
 
 #![cfg(unix)]
 
-use std::collections::BTreeSet;
 use std::io::{BufRead, BufReader, Read};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -20,6 +19,7 @@ use crate::program::{Ran, capfilt, command, skipped};
 use crate::shards::{self, Row, png};
 use crate::stop::wait_until;
 use crate::support::{FixtureServer, Response};
+use crate::work::manifests;
 
 /// A folder of pipelines beside their inputs and outputs.
 struct Desk {
@@ -123,22 +123,6 @@ impl Desk {
         let lock = fs_err::File::open(self.output(name).join(".lock"));
         lock.is_ok_and(|lock| lock.into_parts().0.try_lock_shared().is_err())
     }
-}
-
-/// The manifests of an output folder, oldest first.
-pub(crate) fn manifests(output: &Path) -> Vec<Value> {
-    let runs = output.join("runs");
-    // One that is being written has another ending.
-    let files: BTreeSet<String> = shards::files(&runs)
-        .iter()
-        .filter(|file| file.extension().is_some_and(|ending| ending == "json"))
-        .map(|file| file.file_stem().unwrap().to_str().unwrap().to_owned())
-        .collect();
-    let read = |name| fs_err::read(runs.join(format!("{name}.json"))).unwrap();
-    files
-        .iter()
-        .map(|name| serde_json::from_slice(&read(name)).unwrap())
-        .collect()
 }
 
 fn signal(child: &Child, name: &str) {

@@ -22,6 +22,7 @@ const COMMANDS: &[&[&str]] = &[
     &["runtime"],
     &["runtime", "install"],
     &["runtime", "show"],
+    &["schedule"],
     &["schema"],
 ];
 

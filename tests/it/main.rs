@@ -26,6 +26,7 @@ mod retry;
 mod reuse;
 mod rows;
 mod run;
+mod schedule;
 mod schemas;
 mod shards;
 mod stop;

@@ -3,10 +3,10 @@
 use arrow::array::{Array, AsArray};
 use arrow::datatypes::{Float32Type, Float64Type};
 
-use crate::program::{capfilt, models_can_run};
+use crate::program::{capfilt, command, models_can_run};
 use crate::shards::{Row, listed_texts, png, texts};
 use crate::support::{FixtureServer, Response};
-use crate::work::{WITHOUT_MODELS, Work};
+use crate::work::{WITHOUT_MODELS, Work, manifests};
 
 /// Twelve rows in two shards, of which two are bad.
 fn two_shards(work: &Work) {
@@ -74,6 +74,72 @@ fn a_shard_is_cut_into_pieces_and_rows_keep_their_order() {
 }
 
 #[test]
+fn an_input_that_grew_is_gone_on_with_and_each_run_keeps_its_manifest() {
+    let work = Work::new(&format!(
+        "{WITHOUT_MODELS}\n[keep]\nwhere = \"text <> ''\"\n"
+    ));
+    work.shard("a", &[Row::good(1, "one"), Row::good(2, "two")]);
+    work.run().expect_code(0);
+    let made = |file| {
+        fs_err::metadata(work.output().join(file))
+            .unwrap()
+            .modified()
+            .unwrap()
+    };
+    let before = made("scored/a.parquet");
+    work.run().expect_code(0);
+    assert_eq!(
+        manifests(&work.output()).len(),
+        1,
+        "a run that had nothing to do left one"
+    );
+    work.shard("b", &[Row::good(3, "three")]);
+    work.run().expect_code(0);
+    assert_eq!(
+        made("scored/a.parquet"),
+        before,
+        "the old piece was made again"
+    );
+    // Decisions count when they change something, and are told from the run by their time.
+    let decide = |rule: &str, more: &[&str]| {
+        let output = work.output();
+        let rule = format!("keep.where={rule}");
+        let arguments = ["decide", output.to_str().unwrap(), "--set", &rule];
+        capfilt([&arguments[..], more].concat()).expect_code(0)
+    };
+    decide("text <> 'one'", &["--dry-run"]);
+    assert_eq!(manifests(&work.output()).len(), 2);
+    for _ in 0..2 {
+        decide("text <> 'one'", &[]);
+    }
+    // A run that fails to read a shard is partial each time, and says so.
+    fs_err::write(work.shard_path("c"), "no shard").unwrap();
+    work.run().expect_code(4);
+    let manifests = manifests(&work.output());
+    let of_each = |key: fn(&serde_json::Value) -> &serde_json::Value| {
+        manifests
+            .iter()
+            .map(|run| key(run).clone())
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(of_each(|run| &run["timings"]["rows"]), [2, 1, 1, 0]);
+    assert_eq!(
+        of_each(|run| &run["counts"]["decided"]["images"]),
+        [2, 3, 2, 3]
+    );
+    assert_eq!(
+        of_each(|run| &run["state"]),
+        ["finished", "finished", "finished", "partial"]
+    );
+    assert_eq!(
+        manifests.last(),
+        Some(&work.run_json()),
+        "the last one is `run.json`"
+    );
+    work.assert_whole();
+}
+
+#[test]
 fn missing_files_are_made_again_and_equal() {
     let work = Work::new(WITHOUT_MODELS);
     two_shards(&work);
@@ -131,6 +197,16 @@ fn settings_and_places_of_the_command_line_win() {
         crate::shards::files(&output)
     );
     assert!(!work.output().exists());
+}
+
+#[test]
+fn shards_may_lie_above_the_pipeline_file() {
+    let work = Work::new(WITHOUT_MODELS);
+    two_shards(&work);
+    let input = work.path("in/deep/../*.parquet");
+    work.run_with(&["--input", input.to_str().unwrap()])
+        .expect_code(0);
+    assert_eq!(work.rows("scored").len(), 6);
 }
 
 #[test]
@@ -310,6 +386,23 @@ fn new_thresholds_are_decided_without_models() {
     assert_eq!(work.rows("dataset"), Vec::<String>::new());
     assert_eq!(work.rows("scored"), scored);
     work.assert_whole();
+}
+
+#[test]
+fn a_run_that_nobody_listens_to_any_more_is_finished() {
+    for format in ["text", "json"] {
+        let work = Work::new(WITHOUT_MODELS);
+        two_shards(&work);
+        let (closed, stderr) = std::io::pipe().unwrap();
+        drop(closed);
+        let status = command()
+            .args(["run", "--log-format", format])
+            .arg(work.pipeline())
+            .stderr(stderr)
+            .status();
+        assert_eq!(status.unwrap().code(), Some(0), "{format}");
+        assert_eq!(work.run_json()["state"], "finished");
+    }
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! A folder with input shards, a pipeline file and an output folder, for one test.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -142,6 +143,22 @@ pub(crate) fn assert_whole(output: &Path) {
             _ => panic!("left behind: {}", file.display()),
         }
     }
+}
+
+/// The manifests of an output folder, oldest first.
+pub(crate) fn manifests(output: &Path) -> Vec<Value> {
+    let runs = output.join("runs");
+    // One that is being written has another ending.
+    let files: BTreeSet<String> = shards::files(&runs)
+        .iter()
+        .filter(|file| file.extension().is_some_and(|ending| ending == "json"))
+        .map(|file| file.file_stem().unwrap().to_str().unwrap().to_owned())
+        .collect();
+    let read = |name| fs_err::read(runs.join(format!("{name}.json"))).unwrap();
+    files
+        .iter()
+        .map(|name| serde_json::from_slice(&read(name)).unwrap())
+        .collect()
 }
 
 /// Every row of a kind in an output, as text, without what may differ between equal runs.

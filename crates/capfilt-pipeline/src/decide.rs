@@ -13,7 +13,8 @@ use crate::file::KeepTable;
 use crate::keep::Rule;
 use crate::load::{Pipeline, reload};
 use crate::lock::OutputLock;
-use crate::record::{IMAGES, RunFile};
+use crate::manifest;
+use crate::record::{IMAGES, RunFile, now};
 
 /// What shall be decided otherwise.
 #[derive(Clone, Debug, Default)]
@@ -47,6 +48,7 @@ pub struct DecideReport {
 
 /// Decides about every finished piece of `output`. Blocks; no model and no fetch.
 pub fn decide(output: &Path, decision: &Decision, stop: &Stop) -> Result<DecideReport, RunError> {
+    let began = now();
     let lock = OutputLock::take(output)?;
     let mut record = RunFile::read(output)?.ok_or_else(|| RunError::NothingScored {
         output: output.to_owned(),
@@ -82,9 +84,14 @@ pub fn decide(output: &Path, decision: &Decision, stop: &Stop) -> Result<DecideR
         report.after.add(&piece.counts);
     }
     if !decision.dry_run {
+        // One that died before it was recorded may have left nothing to do but that.
+        let changed = report.unchanged < report.pieces || record.digests.decision != rule.digest();
         record.pipeline = pipeline.file.clone();
         record.digests.decision = rule.digest();
         record.counts.decided = report.after.clone();
+        if changed {
+            manifest::keep(&record, output, began)?;
+        }
         record.write(output)?;
     }
     drop(lock);

@@ -9,6 +9,7 @@ use capfilt_models::Device;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::schedule::Schedule;
 use crate::stages::{Caption, Decode, Dedup, Score};
 
 /// A pipeline: where rows come from, what is done with them, what is kept, where they go.
@@ -17,10 +18,11 @@ use crate::stages::{Caption, Decode, Dedup, Score};
 pub struct PipelineFile {
     /// Name of the pipeline. An output folder belongs to the pipeline of this name.
     pub name: String,
-    /// When `capfilt schedule` starts it, in five cron fields.
+    /// When `capfilt schedule` starts it: five cron fields in UTC, or a table with a time zone.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub schedule: Option<String>,
-    /// Another file: `capfilt schedule` starts this one when that one has new output.
+    pub schedule: Option<Schedule>,
+    /// Another pipeline file, relative to this one: `capfilt schedule` starts this one when that one
+    /// has new output.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub after: Option<PathBuf>,
     /// Where models run: `auto`, `cpu` or `cuda:N`.

@@ -23,6 +23,7 @@ mod file;
 mod keep;
 mod load;
 mod lock;
+mod manifest;
 mod numbers;
 mod operator;
 mod pass;
@@ -37,6 +38,7 @@ mod retry;
 mod row;
 mod run;
 mod scan;
+mod schedule;
 mod shelf;
 mod source;
 mod spill;
@@ -54,6 +56,7 @@ pub use file::{
     StoreTable, TextSource,
 };
 pub use load::{Overrides, Pipeline, load};
+pub use manifest::NewOutput;
 pub use plan::{Plan, check};
 pub use progress::Progress;
 pub use record::{
@@ -61,6 +64,7 @@ pub use record::{
 };
 pub use retry::{Retry, RetryError};
 pub use run::{RunContext, RunReport, previous_run, run};
+pub use schedule::{Schedule, ScheduleError};
 
 #[cfg(test)]
 mod test_runs;

@@ -138,6 +138,7 @@ fn anchor(file: &mut PipelineFile, folder: &Path) {
         }
     }
     let mut paths: Vec<&mut PathBuf> = file.sink.output.iter_mut().collect();
+    paths.extend(&mut file.after);
     for stage in &mut file.stage {
         paths.extend(stage.caption.as_mut().map(|caption| &mut caption.model));
         paths.extend(stage.score.as_mut().map(|score| &mut score.model));

@@ -261,13 +261,17 @@ impl RunFile {
 
     /// Writes `run.json`, whole or not at all.
     pub(crate) fn write(&self, output: &Path) -> Result<(), RunError> {
-        let path = output.join("run.json");
+        self.write_to(&output.join("run.json"))
+    }
+
+    /// Writes the record to `path`, whole or not at all.
+    pub(crate) fn write_to(&self, path: &Path) -> Result<(), RunError> {
         let mut json = serde_json::to_vec_pretty(self).map_err(|source| RunError::Record {
-            path: path.clone(),
+            path: path.to_owned(),
             source,
         })?;
         json.push(b'\n');
-        Ok(replace(&path, &json)?)
+        Ok(replace(path, &json)?)
     }
 }
 
@@ -290,7 +294,8 @@ impl InputRecord {
     }
 }
 
-fn now() -> u64 {
+/// Seconds since 1970.
+pub(crate) fn now() -> u64 {
     SystemTime::now()
         .duration_since(UNIX_EPOCH)
         .map_or(0, |since| since.as_secs())

@@ -20,6 +20,7 @@ use crate::counts::{DecidedCounts, ScoredCounts};
 use crate::error::{PieceFailure, RunError, chain};
 use crate::load::Pipeline;
 use crate::lock::OutputLock;
+use crate::manifest;
 use crate::piece::{Done, PieceRun, Task, Todo};
 use crate::plan::{Plan, check};
 use crate::progress::{Progress, Tally};
@@ -89,6 +90,9 @@ pub async fn run(pipeline: &Pipeline, context: RunContext) -> Result<RunReport, 
     let plan = in_background(move || check(&planned)).await??;
     let lock = lock.map_or_else(|| OutputLock::take(&output), Ok)?;
     let previous = previous_run(pipeline)?;
+    let finished_before = previous
+        .as_ref()
+        .is_some_and(|previous| previous.state == RunState::Finished);
     remove_leftovers(&output)?;
     let mut run = Run::begin(Arc::new(plan), &context, previous.as_ref())?;
     for stranger in &run.strangers {
@@ -122,18 +126,27 @@ pub async fn run(pipeline: &Pipeline, context: RunContext) -> Result<RunReport, 
     run.record.timings.seconds = started.elapsed().as_secs_f64();
     let noted = run.note_devices();
     run.record.counts.duplicate_ids = run.pieces.tally.duplicate_ids();
-    let written = run.record.write(&output);
-    drop(lock);
-    // The error that ended the run says more than one that the record met afterwards.
-    ended?;
-    noted?;
-    written?;
-    Ok(RunReport {
+    let report = RunReport {
         record: run.record,
         scored: run.scored,
         decided: run.decided,
         retried: run.retried,
-    })
+    };
+    // Before `run.json` says that it ended: a run that is killed in between is told twice rather than
+    // never.
+    let kept = if report.was_finished() && finished_before {
+        Ok(())
+    } else {
+        manifest::keep(&report.record, &output, report.record.timings.started)
+    };
+    let written = report.record.write(&output);
+    drop(lock);
+    // The error that ended the run says more than one that the record met afterwards.
+    ended?;
+    noted?;
+    kept?;
+    written?;
+    Ok(report)
 }
 
 pub(crate) async fn in_background<T: Send + 'static>(

@@ -84,8 +84,8 @@ pub(crate) fn stored(
 }
 
 fn scan(footer: &Footer, numbers: &Numbers) -> Result<Arc<dyn ExecutionPlan>> {
-    // The library wants absolute paths; a shard that is gone by now fails when it is read.
-    let path = std::path::absolute(&footer.path)?;
+    // The library wants absolute paths without `..`.
+    let path = fs_err::canonicalize(&footer.path)?;
     let location = StorePath::from_absolute_path(&path)
         .map_err(|error| DataFusionError::ObjectStore(Box::new(error.into())))?;
     let groups = footer.metadata.num_row_groups();

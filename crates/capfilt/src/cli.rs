@@ -64,6 +64,7 @@ pub(crate) enum Command {
     /// Get and look at ONNX Runtime
     #[command(subcommand, after_help = "Example:\n  capfilt runtime install")]
     Runtime(Runtime),
+    Schedule(Schedule),
     Schema(Schema),
 }
 
@@ -341,6 +342,32 @@ pub(crate) struct RuntimeInstall {
     /// The build for NVIDIA GPUs
     #[arg(long)]
     pub(crate) cuda: bool,
+}
+
+/// Run the pipelines of a folder by their `schedule` and `after` keys
+///
+/// Each run is a process of its own, and no file has two at once: a time that
+/// comes while its run goes on is skipped. Files that are added, edited or
+/// removed are noticed. A time that passed while no scheduler was at work is
+/// made up for once. Ctrl-C or SIGTERM stops all runs and waits for them, two
+/// seconds at most; they go on where they were when the scheduler is back.
+#[derive(Args, Debug)]
+#[command(after_help = concat_help(
+    "Examples:
+  capfilt schedule pipelines/
+  capfilt schedule pipelines/ --once        # from cron, a systemd timer or a Kubernetes CronJob
+  capfilt schedule pipelines/ --status"
+))]
+pub(crate) struct Schedule {
+    /// The folder of the pipeline files (`*.toml`); what the scheduler knows is kept there too
+    #[arg(value_name = "DIR")]
+    pub(crate) folder: PathBuf,
+    /// Run what is due now, each file once and those first that others come after, and exit
+    #[arg(long)]
+    pub(crate) once: bool,
+    /// Show the files, their last results and next starts, and exit
+    #[arg(long, conflicts_with = "once")]
+    pub(crate) status: bool,
 }
 
 /// Print a JSON Schema, or compare with `schemas/`

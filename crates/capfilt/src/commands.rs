@@ -8,6 +8,7 @@ mod pictures;
 mod report;
 pub(crate) mod run;
 mod runtime;
+mod schedule;
 mod schema;
 mod score;
 
@@ -33,6 +34,7 @@ pub(crate) fn execute(command: Command, session: &Session) -> Result<ExitCode, F
         Command::Model(Model::Show(args)) => model::show(&args),
         Command::Runtime(Runtime::Install(args)) => runtime::install(&args, session),
         Command::Runtime(Runtime::Show) => runtime::show(),
+        Command::Schedule(args) => schedule::schedule(&args, session),
         Command::Schema(args) => schema::schema(&args, session),
     }
 }

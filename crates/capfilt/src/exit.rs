@@ -17,6 +17,20 @@ pub(crate) enum ExitCode {
     PartialRun = 4,
 }
 
+impl ExitCode {
+    /// What an exit code of this program says, in few words.
+    pub(crate) const fn words(code: i32) -> Option<&'static str> {
+        Some(match code {
+            0 => "done",
+            1 => "failed",
+            2 => "wrong command line",
+            3 => "bad configuration or input contract",
+            4 => "finished, but shards failed",
+            _ => return None,
+        })
+    }
+}
+
 /// The table of exit codes for `--help`.
 pub(crate) const HELP: &str = "Exit codes:
   0  done

@@ -46,6 +46,9 @@ pub(crate) enum Failure {
     /// The demo cannot be run.
     #[error(transparent)]
     Demo(#[from] crate::demo::DemoError),
+    /// A folder cannot be scheduled.
+    #[error(transparent)]
+    Schedule(#[from] crate::schedule::ScheduleError),
     /// A file of `schemas/` is not what it should be.
     #[error(transparent)]
     Schema(#[from] crate::schema::SchemaError),
@@ -93,12 +96,14 @@ impl Failure {
                 ExitCode::BadConfig
             }
             Self::Run(error) if error.is_configuration() => ExitCode::BadConfig,
+            Self::Schedule(error) if error.is_configuration() => ExitCode::BadConfig,
             Self::Run(_)
             | Self::Model(_)
             | Self::Runtime(_)
             | Self::RuntimeInstall(_)
             | Self::Report(_)
             | Self::Demo(_)
+            | Self::Schedule(_)
             | Self::Schema(_)
             | Self::Pictures { .. }
             | Self::Interrupted
@@ -164,7 +169,7 @@ pub(crate) fn unless_all_used(unusable: usize, named: usize) -> Result<ExitCode,
 }
 
 /// `error: ..`, a line per cause, an empty line and `hint: ..`.
-fn text(error: &dyn Error, hint: Option<&str>) -> String {
+pub(crate) fn text(error: &dyn Error, hint: Option<&str>) -> String {
     let mut text = format!("error: {error}");
     for cause in causes(error) {
         // Writing to a String does not fail. Further lines of a cause are moved below its first.

@@ -94,7 +94,9 @@ struct Line<'writer> {
 
 impl Write for Line<'_> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.terminal.suspend(|| io::stderr().lock().write(bytes))
+        let written = self.terminal.suspend(|| io::stderr().lock().write(bytes));
+        // With stderr closed there is nobody left to tell, and the work goes on.
+        Ok(written.unwrap_or(bytes.len()))
     }
 
     fn flush(&mut self) -> io::Result<()> {

@@ -4,8 +4,8 @@
 //! logging ([`session`]), hands over to a library crate ([`commands`]), draws
 //! progress ([`progress`]), listens for Ctrl-C ([`signals`]) and renders what
 //! failed ([`failure`]). Data goes to stdout ([`output`]), everything for
-//! people to stderr. The two things that live here whole are the demo
-//! ([`demo`]) and the page ([`report`]).
+//! people to stderr. The three things that live here whole are the demo
+//! ([`demo`]), the page ([`report`]) and the scheduler ([`schedule`]).
 
 mod cli;
 mod commands;
@@ -18,6 +18,7 @@ mod memory;
 mod output;
 mod progress;
 mod report;
+mod schedule;
 mod schema;
 mod session;
 mod signals;

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::io::{self, IsTerminal, Write};
+use std::iter;
 
 use capfilt_models::Stop;
 use indicatif::MultiProgress;
@@ -10,6 +11,7 @@ use crate::cli::Global;
 use crate::logging::{self, LogFormat, Verbosity};
 
 /// What every command needs: stderr for people, and the handle that stops models and runs.
+#[derive(Clone)]
 pub(crate) struct Session {
     log_format: LogFormat,
     verbosity: Verbosity,
@@ -53,6 +55,20 @@ impl Session {
             self.terminal
                 .suspend(|| writeln!(io::stderr().lock(), "{line}")),
         );
+    }
+
+    /// The options that make another start of the program talk to people in the same way.
+    pub(crate) fn flags(&self) -> Vec<&'static str> {
+        let mut flags = match self.log_format {
+            LogFormat::Text => vec![],
+            LogFormat::Json => vec!["--log-format", "json"],
+        };
+        match self.verbosity {
+            Verbosity::Quiet => flags.push("-q"),
+            Verbosity::Normal => {}
+            Verbosity::More(steps) => flags.extend(iter::repeat_n("-v", steps.into())),
+        }
+        flags
     }
 
     /// The handle that stops models and runs.

@@ -43,14 +43,14 @@ pub(crate) async fn stoppable<T>(
 }
 
 /// The signals that ask a program to stop, as they come in.
-struct Signals {
+pub(crate) struct Signals {
     received: mpsc::UnboundedReceiver<()>,
 }
 
 impl Signals {
     /// Takes over from the default, which would end the process.
     #[cfg(unix)]
-    fn listen() -> io::Result<Self> {
+    pub(crate) fn listen() -> io::Result<Self> {
         use signal_hook::consts::{SIGINT, SIGTERM};
         let mut signals = signal_hook::iterator::Signals::new([SIGINT, SIGTERM])?;
         let (send, received) = mpsc::unbounded_channel();
@@ -69,13 +69,13 @@ impl Signals {
 
     /// The default stays: Ctrl-C ends the process, and the next run resumes.
     #[cfg(not(unix))]
-    fn listen() -> io::Result<Self> {
+    pub(crate) fn listen() -> io::Result<Self> {
         let (_nobody_sends, received) = mpsc::unbounded_channel();
         Ok(Self { received })
     }
 
     /// Waits for the next signal.
-    async fn next(&mut self) {
+    pub(crate) async fn next(&mut self) {
         if self.received.recv().await.is_none() {
             std::future::pending::<()>().await;
         }

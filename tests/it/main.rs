@@ -13,6 +13,7 @@ mod crash;
 mod damage;
 mod demo;
 mod errors;
+mod eval;
 mod full_disk;
 mod layout;
 mod models;

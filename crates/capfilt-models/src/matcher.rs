@@ -44,8 +44,20 @@ pub struct TextScore {
     /// Probability that the text describes the picture, 0 to 1: softmax of the matching head's two
     /// logits. `None` for a package without a matching head.
     pub match_probability: Option<f32>,
+    /// The matching head's logit for "they match", which retrieval ranks by. `None` likewise.
+    pub match_logit: Option<f32>,
     /// Cosine of the picture's and the text's features, -1 to 1.
     pub similarity: f32,
+}
+
+/// What a picture and its texts look like to the similarity: features of length 1, of one width,
+/// whose dot product in f64, rounded to f32, is [`TextScore::similarity`], bit for bit.
+#[derive(Clone, Debug, PartialEq)]
+pub struct MatchFeatures {
+    /// The picture's.
+    pub image: Vec<f32>,
+    /// The texts', in order.
+    pub texts: Vec<Vec<f32>>,
 }
 
 /// A handle to a matcher. Clones share one model.
@@ -60,6 +72,18 @@ struct About {
     device: String,
     pixels: usize,
     texts: Texts,
+}
+
+/// What is asked about a picture and texts.
+pub(crate) enum Asked {
+    Scores(Question),
+    Features(Question),
+}
+
+/// What is answered to [`Asked`].
+pub(crate) enum Answer {
+    Scores(Vec<TextScore>),
+    Features(MatchFeatures),
 }
 
 /// A picture and the tokens of its texts, `[CLS]` first.
@@ -118,19 +142,48 @@ impl Matcher {
         pixels: Vec<f32>,
         texts: Vec<String>,
     ) -> Result<Vec<TextScore>, ModelError> {
+        let question = self.question(pixels, &texts)?;
+        if texts.is_empty() {
+            return Ok(Vec::new());
+        }
+        match self.queue.ask(Asked::Scores(question)).await? {
+            Answer::Scores(scores) => Ok(scores),
+            Answer::Features(_) => Err(mixed_up()),
+        }
+    }
+
+    /// The features of one picture and of texts, without judging whether they match; `pixels` and
+    /// texts as for [`Matcher::score`].
+    pub async fn features(
+        &self,
+        pixels: Vec<f32>,
+        texts: Vec<String>,
+    ) -> Result<MatchFeatures, ModelError> {
+        let question = self.question(pixels, &texts)?;
+        match self.queue.ask(Asked::Features(question)).await? {
+            Answer::Features(features) => Ok(features),
+            Answer::Scores(_) => Err(mixed_up()),
+        }
+    }
+
+    fn question(&self, pixels: Vec<f32>, texts: &[String]) -> Result<Question, ModelError> {
         if pixels.len() != self.about.pixels {
             let (got, expected) = (pixels.len(), self.about.pixels);
             return Err(ModelError::Pixels { got, expected });
-        }
-        if texts.is_empty() {
-            return Ok(Vec::new());
         }
         let texts = texts
             .iter()
             .map(|text| self.about.texts.judged(text))
             .collect::<Result<Vec<_>, _>>()
             .map_err(|error| ModelError::Text(error.to_string()))?;
-        self.queue.ask(Question { pixels, texts }).await
+        Ok(Question { pixels, texts })
+    }
+}
+
+/// The error for an answer to another question than was asked.
+fn mixed_up() -> ModelError {
+    ModelError::Ended {
+        reason: "it answered another question".to_owned(),
     }
 }
 
@@ -235,10 +288,7 @@ impl MatchEngine {
                     .chunks(2)
                     .take(question.texts.len())
                     .zip(features.by_ref().take(question.texts.len()))
-                    .map(|(logits, text)| TextScore {
-                        match_probability: Some(probability(logits)),
-                        similarity: cosine(image, text),
-                    })
+                    .map(|(logits, text)| text_score(logits, image, text))
                     .collect()
             })
             .collect();
@@ -311,22 +361,28 @@ fn bind_texts(
     Ok(())
 }
 
-impl Engine for MatchEngine {
-    type Question = Question;
-    type Reply = Vec<TextScore>;
-
-    fn answer(&mut self, batch: Vec<Question>) -> Result<Vec<Vec<TextScore>>, ModelError> {
+impl MatchEngine {
+    /// Pictures in groups of one shape.
+    fn groups(&self, questions: &[Question]) -> BTreeMap<Shape, Vec<usize>> {
         let mut groups: BTreeMap<Shape, Vec<usize>> = BTreeMap::new();
-        for (index, question) in batch.iter().enumerate() {
+        for (index, question) in questions.iter().enumerate() {
             groups
                 .entry(self.shape(&question.texts))
                 .or_default()
                 .push(index);
         }
-        let mut answers: Vec<Vec<TextScore>> = vec![Vec::new(); batch.len()];
-        for (shape, members) in groups {
-            let questions: Vec<&Question> = members.iter().map(|&index| &batch[index]).collect();
-            let judged = self.judge(shape, &questions);
+        groups
+    }
+
+    /// Judges the texts of each picture.
+    pub(crate) fn scores(
+        &mut self,
+        questions: &[Question],
+    ) -> Result<Vec<Vec<TextScore>>, ModelError> {
+        let mut answers: Vec<Vec<TextScore>> = vec![Vec::new(); questions.len()];
+        for (shape, members) in self.groups(questions) {
+            let group: Vec<&Question> = members.iter().map(|&index| &questions[index]).collect();
+            let judged = self.judge(shape, &group);
             self.text.release();
             self.matcher.release();
             for (index, scores) in members.into_iter().zip(judged?) {
@@ -334,6 +390,74 @@ impl Engine for MatchEngine {
             }
         }
         Ok(answers)
+    }
+
+    /// The features of each picture and its texts.
+    pub(crate) fn features(
+        &mut self,
+        questions: &[Question],
+    ) -> Result<Vec<MatchFeatures>, ModelError> {
+        let pictures: Vec<&[f32]> = questions
+            .iter()
+            .map(|question| question.pixels.as_slice())
+            .collect();
+        let images = self.encoder.features(&pictures)?;
+        let width = images.len() / questions.len().max(1);
+        let mut answers: Vec<MatchFeatures> = images
+            .chunks(width.max(1))
+            .map(|image| MatchFeatures {
+                image: image.to_vec(),
+                texts: Vec::new(),
+            })
+            .collect();
+        for (shape, members) in self.groups(questions) {
+            let group: Vec<&Question> = members.iter().map(|&index| &questions[index]).collect();
+            if group.iter().all(|question| question.texts.is_empty()) {
+                continue;
+            }
+            let texts = self.text_features(shape, &group);
+            self.text.release();
+            let texts = texts?;
+            let mut texts = texts.chunks(width.max(1)).map(<[f32]>::to_vec);
+            for (index, question) in members.into_iter().zip(group) {
+                answers[index].texts = texts.by_ref().take(question.texts.len()).collect();
+            }
+        }
+        Ok(answers)
+    }
+}
+
+impl Engine for MatchEngine {
+    type Question = Asked;
+    type Reply = Answer;
+
+    fn answer(&mut self, batch: Vec<Asked>) -> Result<Vec<Answer>, ModelError> {
+        let (mut to_score, mut to_see) = (Vec::new(), Vec::new());
+        let order: Vec<bool> = batch
+            .into_iter()
+            .map(|asked| match asked {
+                Asked::Scores(question) => {
+                    to_score.push(question);
+                    true
+                }
+                Asked::Features(question) => {
+                    to_see.push(question);
+                    false
+                }
+            })
+            .collect();
+        let mut scores = self.scores(&to_score)?.into_iter().map(Answer::Scores);
+        let mut features = self.features(&to_see)?.into_iter().map(Answer::Features);
+        Ok(order
+            .into_iter()
+            .filter_map(|scored| {
+                if scored {
+                    scores.next()
+                } else {
+                    features.next()
+                }
+            })
+            .collect())
     }
 }
 
@@ -352,6 +476,15 @@ fn single(graph: &mut Graph) -> Result<Vec<f32>, ModelError> {
         });
     }
     Ok(values.to_vec())
+}
+
+/// The score of a text by the matching head's logits and by features.
+fn text_score(logits: &[f32], image: &[f32], text: &[f32]) -> TextScore {
+    TextScore {
+        match_probability: Some(probability(logits)),
+        match_logit: Some(logits[1]),
+        similarity: cosine(image, text),
+    }
 }
 
 /// Second value of the softmax of two logits.

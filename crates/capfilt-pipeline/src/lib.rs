@@ -56,6 +56,7 @@ pub use record::{
 };
 pub use retry::{Retry, RetryError};
 pub use run::{RunContext, RunReport, previous_run, run};
+pub use source::shard_files;
 
 #[cfg(test)]
 mod test_runs;

@@ -7,8 +7,8 @@ use std::sync::Arc;
 use arrow::array::{ArrayRef, BinaryArray, BooleanArray, StringArray};
 use capfilt_data::footer::hex_digest;
 use capfilt_eval::{
-    Candidates, Captions, Curve, Matrix, Pairs, Ranks, Similarities, bleu, cider_d, mean,
-    recall_at, rouge_l, tokenize,
+    Candidates, Captions, Curve, Matrix, Pairs, Ranks, Similarities, bleu, cider_d, class_ranks,
+    mean, recall_at, rouge_l, tokenize,
 };
 use capfilt_image::DecodeOptions;
 use capfilt_models::{Device, MatchOptions, Matcher, Package, SessionOptions};
@@ -282,6 +282,43 @@ fn recall_is_that_of_the_scores() {
 }
 
 #[test]
+fn a_picture_finds_the_class_of_the_nearest_prompt() {
+    if !models_can_run() {
+        return;
+    }
+    let (_folder, shard, files) = data();
+    // With one template a class is its prompt.
+    let (report, told) = eval(
+        "filter",
+        &shard,
+        &[
+            "--truth",
+            "fits",
+            "--metrics",
+            "zero-shot",
+            "--template",
+            "a drawing of {}",
+        ],
+    );
+    let classes = [
+        "a blue bus",
+        "a broken picture",
+        "a red square",
+        "two white cats.",
+    ];
+    let prompts = classes.map(|class| format!("a drawing of {class}"));
+    let prompts = prompts.each_ref().map(String::as_str);
+    let similarities = Matrix::new(scores(&files, &prompts, "similarity"), 4).unwrap();
+    let ranks = class_ranks(&similarities, 4, &[2, 3, 0]);
+    let expected = json!({
+        "classes": 4, "templates": 1,
+        "top_1": recall_at(1, &ranks), "top_5": recall_at(5, &ranks),
+    });
+    assert_eq!(report["metrics"], json!({ "zero_shot": expected }));
+    assert!(told.contains("zero-shot top-1"), "{told}");
+}
+
+#[test]
 fn a_filter_is_held_against_the_truth() {
     if !models_can_run() {
         return;
@@ -355,6 +392,7 @@ fn what_cannot_be_evaluated_is_told() {
     assert!(refused(&shard, &["--metrics", "bleu"], 2).contains("captioner"));
     assert!(refused(&shard, &["--metrics", "filter"], 2).contains("--truth"));
     refused(&shard, &["--metrics", "meteor"], 2);
+    refused(&shard, &["--template", "a photo"], 2);
     let empty = folder.path().join("empty.parquet");
     let image: ArrayRef = Arc::new(BinaryArray::from_opt_vec(vec![None]));
     let text: ArrayRef = Arc::new(StringArray::from(vec![Some("a")]));

@@ -3,8 +3,7 @@
 //! Captions: [`tokenize`] makes the tokens, [`Captions`] holds captions beside their references, and
 //! [`bleu`], [`rouge_l`] and [`cider_d`] give pycocoevalcap's numbers. Retrieval: [`Ranks`] from
 //! [`Similarities`], again from a second score of the nearest [`Candidates`], and [`recall_at`].
-//! Zero-shot classification is retrieval too, of classes: [`class_features`] makes one of its
-//! prompts. Filters: [`Curve`] has every threshold's [`Decisions`], and the areas.
+//! Zero-shot classification: [`class_features`] of prompts, and [`class_ranks`]. Filters: [`Curve`] has every threshold's [`Decisions`], and the areas.
 //!
 //! Shares are from 0 to 1. Nothing here reads a file or runs a model, and every result is the same
 //! on every run.
@@ -38,7 +37,7 @@ pub use retrieval::{Candidates, Pairs, PairsError, Ranks, recall_at};
 pub use rouge::rouge_l;
 pub use similarity::{Features, Matrix, Similarities, SimilarityError};
 pub use tokenize::tokenize;
-pub use zero_shot::class_features;
+pub use zero_shot::{class_features, class_ranks};
 
 #[cfg(test)]
 mod golden;

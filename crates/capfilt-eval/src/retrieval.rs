@@ -238,11 +238,13 @@ fn first(scored: impl Iterator<Item = (f32, usize)>) -> Option<(f32, usize)> {
 
 /// Takes `new` among the `k` that are placed first, which are held in order.
 fn hold(held: &mut Vec<(f32, usize)>, k: usize, new: (f32, usize)) {
-    let place = held.partition_point(|&other| before(other, new));
-    if place < k {
-        held.truncate(k - 1);
-        held.insert(place, new);
+    // Most do not come in, and cost one comparison.
+    if held.len() >= k && held.last().is_none_or(|&last| before(last, new)) {
+        return;
     }
+    let place = held.partition_point(|&other| before(other, new));
+    held.truncate(k - 1);
+    held.insert(place, new);
 }
 
 fn indices(held: Vec<(f32, usize)>) -> Vec<usize> {

@@ -1,4 +1,6 @@
-//! Zero-shot classification: a picture belongs to the class whose texts are nearest.
+//! Zero-shot classification: a picture belongs to the class whose prompts are nearest.
+
+use crate::similarity::Similarities;
 
 /// The features of a class from those of its prompts: each normalised, their mean, normalised again,
 /// as CLIP and `open_clip` do it. `None` without prompts, or when a length is 0.
@@ -15,6 +17,33 @@ pub fn class_features(prompts: &[Vec<f32>]) -> Option<Vec<f32>> {
     #[expect(clippy::cast_possible_truncation, reason = "features are f32")]
     let class = normalised(&mean)?.into_iter().map(|value| value as f32);
     Some(class.collect())
+}
+
+/// At which place each picture finds its class, from 0; `labels` has the indices of the classes.
+///
+/// `similarities` are those of the pictures with the classes, which stand for texts. Of equal scores
+/// the lower index is placed first. The share of places below k is the top-k accuracy
+/// ([`recall_at`](crate::recall_at)).
+pub fn class_ranks(
+    similarities: &impl Similarities,
+    classes: usize,
+    labels: &[usize],
+) -> Vec<Option<usize>> {
+    let mut row = vec![0.0; classes];
+    labels
+        .iter()
+        .enumerate()
+        .map(|(picture, &label)| {
+            similarities.row(picture, &mut row);
+            let own = *row.get(label)?;
+            let scores = row.iter().copied().enumerate();
+            Some(
+                scores
+                    .filter(|&(class, score)| score > own || (score >= own && class < label))
+                    .count(),
+            )
+        })
+        .collect()
 }
 
 /// The values at length 1; `None` when they have none.

@@ -27,7 +27,7 @@ pub use decoding::{Beam, Decoding, DecodingError, Greedy, MOST_BEAMS, Normalisat
 pub use device::{Device, DeviceError};
 pub use error::ModelError;
 pub use graph::SessionOptions;
-pub use matcher::{FirstToken, MatchFeatures, MatchOptions, Matcher, TextScore};
+pub use matcher::{FirstToken, MatchOptions, Matcher, TextScore};
 pub use seed::row_seed;
 pub use stop::Stop;
 pub use text::clean_caption;

@@ -50,16 +50,6 @@ pub struct TextScore {
     pub similarity: f32,
 }
 
-/// What a picture and its texts look like to the similarity: features of length 1, of one width,
-/// whose dot product in f64, rounded to f32, is [`TextScore::similarity`], bit for bit.
-#[derive(Clone, Debug, PartialEq)]
-pub struct MatchFeatures {
-    /// The picture's.
-    pub image: Vec<f32>,
-    /// The texts', in order.
-    pub texts: Vec<Vec<f32>>,
-}
-
 /// A handle to a matcher. Clones share one model.
 #[derive(Clone)]
 pub struct Matcher {
@@ -74,16 +64,18 @@ struct About {
     texts: Texts,
 }
 
-/// What is asked about a picture and texts.
+/// What is asked: scores of a picture's texts, features of a picture, or features of texts.
 pub(crate) enum Asked {
     Scores(Question),
-    Features(Question),
+    Image(Vec<f32>),
+    Texts(Vec<Vec<u32>>),
 }
 
 /// What is answered to [`Asked`].
 pub(crate) enum Answer {
     Scores(Vec<TextScore>),
-    Features(MatchFeatures),
+    Image(Vec<f32>),
+    Texts(Vec<Vec<f32>>),
 }
 
 /// A picture and the tokens of its texts, `[CLS]` first.
@@ -142,41 +134,61 @@ impl Matcher {
         pixels: Vec<f32>,
         texts: Vec<String>,
     ) -> Result<Vec<TextScore>, ModelError> {
-        let question = self.question(pixels, &texts)?;
+        self.check(&pixels)?;
         if texts.is_empty() {
             return Ok(Vec::new());
         }
+        let texts = self.judged(&texts)?;
+        let question = Question { pixels, texts };
         match self.queue.ask(Asked::Scores(question)).await? {
             Answer::Scores(scores) => Ok(scores),
-            Answer::Features(_) => Err(mixed_up()),
+            Answer::Image(_) | Answer::Texts(_) => Err(mixed_up()),
         }
     }
 
-    /// The features of one picture and of texts, without judging whether they match; `pixels` and
-    /// texts as for [`Matcher::score`].
-    pub async fn features(
-        &self,
-        pixels: Vec<f32>,
-        texts: Vec<String>,
-    ) -> Result<MatchFeatures, ModelError> {
-        let question = self.question(pixels, &texts)?;
-        match self.queue.ask(Asked::Features(question)).await? {
-            Answer::Features(features) => Ok(features),
-            Answer::Scores(_) => Err(mixed_up()),
+    /// What one picture looks like to the similarity: features of length 1; `pixels` as for
+    /// [`Matcher::score`].
+    ///
+    /// Their dot product with a text's features in f64, rounded to f32, is
+    /// [`TextScore::similarity`]; on the CPU bit for bit.
+    pub async fn image_features(&self, pixels: Vec<f32>) -> Result<Vec<f32>, ModelError> {
+        self.check(&pixels)?;
+        match self.queue.ask(Asked::Image(pixels)).await? {
+            Answer::Image(features) => Ok(features),
+            Answer::Scores(_) | Answer::Texts(_) => Err(mixed_up()),
         }
     }
 
-    fn question(&self, pixels: Vec<f32>, texts: &[String]) -> Result<Question, ModelError> {
-        if pixels.len() != self.about.pixels {
-            let (got, expected) = (pixels.len(), self.about.pixels);
-            return Err(ModelError::Pixels { got, expected });
+    /// What texts look like to the similarity, in order, as wide as
+    /// [`Matcher::image_features`]; texts are cleaned and cut as for [`Matcher::score`]. They go
+    /// through the model at once.
+    pub async fn text_features(&self, texts: &[String]) -> Result<Vec<Vec<f32>>, ModelError> {
+        if texts.is_empty() {
+            return Ok(Vec::new());
         }
-        let texts = texts
+        let texts = self.judged(texts)?;
+        match self.queue.ask(Asked::Texts(texts)).await? {
+            Answer::Texts(features) => Ok(features),
+            Answer::Scores(_) | Answer::Image(_) => Err(mixed_up()),
+        }
+    }
+
+    fn check(&self, pixels: &[f32]) -> Result<(), ModelError> {
+        let (got, expected) = (pixels.len(), self.about.pixels);
+        if got == expected {
+            Ok(())
+        } else {
+            Err(ModelError::Pixels { got, expected })
+        }
+    }
+
+    /// The tokens of texts.
+    fn judged(&self, texts: &[String]) -> Result<Vec<Vec<u32>>, ModelError> {
+        texts
             .iter()
             .map(|text| self.about.texts.judged(text))
-            .collect::<Result<Vec<_>, _>>()
-            .map_err(|error| ModelError::Text(error.to_string()))?;
-        Ok(Question { pixels, texts })
+            .collect::<Result<_, _>>()
+            .map_err(|error| ModelError::Text(error.to_string()))
     }
 }
 
@@ -272,7 +284,11 @@ impl MatchEngine {
             .map(|question| question.pixels.as_slice())
             .collect();
         let encoded = self.encoder.encode(&pictures)?;
-        let features = self.text_features(shape, questions)?;
+        let texts: Vec<&[u32]> = questions
+            .iter()
+            .flat_map(|question| question.texts.iter().map(Vec::as_slice))
+            .collect();
+        let features = self.text_features(shape.tokens, &texts)?;
         for (name, value) in &encoded.cross {
             self.matcher.bind(name, value)?;
         }
@@ -295,18 +311,10 @@ impl MatchEngine {
         Ok(judged)
     }
 
-    /// Features of all texts, `[R, E]` flat.
-    fn text_features(
-        &mut self,
-        shape: Shape,
-        questions: &[&Question],
-    ) -> Result<Vec<f32>, ModelError> {
-        let texts: Vec<&[u32]> = questions
-            .iter()
-            .flat_map(|question| question.texts.iter().map(Vec::as_slice))
-            .collect();
-        let (ids, mask) = padded(&texts, shape.tokens, self.pad);
-        bind_texts(&mut self.text, shape.tokens, ids, mask)?;
+    /// Features of texts, `[R, E]` flat, filled up to `tokens` each.
+    fn text_features(&mut self, tokens: usize, texts: &[&[u32]]) -> Result<Vec<f32>, ModelError> {
+        let (ids, mask) = padded(texts, tokens, self.pad);
+        bind_texts(&mut self.text, tokens, ids, mask)?;
         single(&mut self.text)
     }
 
@@ -362,8 +370,11 @@ fn bind_texts(
 }
 
 impl MatchEngine {
-    /// Pictures in groups of one shape.
-    fn groups(&self, questions: &[Question]) -> BTreeMap<Shape, Vec<usize>> {
+    /// Judges the texts of each picture.
+    pub(crate) fn scores(
+        &mut self,
+        questions: &[Question],
+    ) -> Result<Vec<Vec<TextScore>>, ModelError> {
         let mut groups: BTreeMap<Shape, Vec<usize>> = BTreeMap::new();
         for (index, question) in questions.iter().enumerate() {
             groups
@@ -371,16 +382,8 @@ impl MatchEngine {
                 .or_default()
                 .push(index);
         }
-        groups
-    }
-
-    /// Judges the texts of each picture.
-    pub(crate) fn scores(
-        &mut self,
-        questions: &[Question],
-    ) -> Result<Vec<Vec<TextScore>>, ModelError> {
         let mut answers: Vec<Vec<TextScore>> = vec![Vec::new(); questions.len()];
-        for (shape, members) in self.groups(questions) {
+        for (shape, members) in groups {
             let group: Vec<&Question> = members.iter().map(|&index| &questions[index]).collect();
             let judged = self.judge(shape, &group);
             self.text.release();
@@ -392,38 +395,26 @@ impl MatchEngine {
         Ok(answers)
     }
 
-    /// The features of each picture and its texts.
-    pub(crate) fn features(
-        &mut self,
-        questions: &[Question],
-    ) -> Result<Vec<MatchFeatures>, ModelError> {
-        let pictures: Vec<&[f32]> = questions
-            .iter()
-            .map(|question| question.pixels.as_slice())
-            .collect();
-        let images = self.encoder.features(&pictures)?;
-        let width = images.len() / questions.len().max(1);
-        let mut answers: Vec<MatchFeatures> = images
-            .chunks(width.max(1))
-            .map(|image| MatchFeatures {
-                image: image.to_vec(),
-                texts: Vec::new(),
-            })
-            .collect();
-        for (shape, members) in self.groups(questions) {
-            let group: Vec<&Question> = members.iter().map(|&index| &questions[index]).collect();
-            if group.iter().all(|question| question.texts.is_empty()) {
-                continue;
-            }
-            let texts = self.text_features(shape, &group);
-            self.text.release();
-            let texts = texts?;
-            let mut texts = texts.chunks(width.max(1)).map(<[f32]>::to_vec);
-            for (index, question) in members.into_iter().zip(group) {
-                answers[index].texts = texts.by_ref().take(question.texts.len()).collect();
-            }
+    /// Features of each picture.
+    fn images(&mut self, pictures: &[Vec<f32>]) -> Result<Vec<Vec<f32>>, ModelError> {
+        if pictures.is_empty() {
+            return Ok(Vec::new());
         }
-        Ok(answers)
+        let pixels: Vec<&[f32]> = pictures.iter().map(Vec::as_slice).collect();
+        let features = self.encoder.features(&pixels)?;
+        let width = (features.len() / pictures.len()).max(1);
+        Ok(features.chunks(width).map(<[f32]>::to_vec).collect())
+    }
+
+    /// Features of each text.
+    fn texts(&mut self, texts: &[Vec<u32>]) -> Result<Vec<Vec<f32>>, ModelError> {
+        let shape = self.shape(texts);
+        let tokens: Vec<&[u32]> = texts.iter().map(Vec::as_slice).collect();
+        let features = self.text_features(shape.tokens, &tokens);
+        self.text.release();
+        let features = features?;
+        let width = (features.len() / texts.len().max(1)).max(1);
+        Ok(features.chunks(width).map(<[f32]>::to_vec).collect())
     }
 }
 
@@ -432,32 +423,29 @@ impl Engine for MatchEngine {
     type Reply = Answer;
 
     fn answer(&mut self, batch: Vec<Asked>) -> Result<Vec<Answer>, ModelError> {
+        // Scores and pictures are answered together; each question keeps its place.
         let (mut to_score, mut to_see) = (Vec::new(), Vec::new());
-        let order: Vec<bool> = batch
-            .into_iter()
-            .map(|asked| match asked {
+        let (mut scored, mut seen) = (Vec::new(), Vec::new());
+        let mut answers = Vec::new();
+        for (place, asked) in batch.into_iter().enumerate() {
+            match asked {
                 Asked::Scores(question) => {
                     to_score.push(question);
-                    true
+                    scored.push(place);
                 }
-                Asked::Features(question) => {
-                    to_see.push(question);
-                    false
+                Asked::Image(pixels) => {
+                    to_see.push(pixels);
+                    seen.push(place);
                 }
-            })
-            .collect();
-        let mut scores = self.scores(&to_score)?.into_iter().map(Answer::Scores);
-        let mut features = self.features(&to_see)?.into_iter().map(Answer::Features);
-        Ok(order
-            .into_iter()
-            .filter_map(|scored| {
-                if scored {
-                    scores.next()
-                } else {
-                    features.next()
-                }
-            })
-            .collect())
+                Asked::Texts(texts) => answers.push((place, Answer::Texts(self.texts(&texts)?))),
+            }
+        }
+        let scores = self.scores(&to_score)?.into_iter().map(Answer::Scores);
+        answers.extend(scored.into_iter().zip(scores));
+        let images = self.images(&to_see)?.into_iter().map(Answer::Image);
+        answers.extend(seen.into_iter().zip(images));
+        answers.sort_by_key(|(place, _)| *place);
+        Ok(answers.into_iter().map(|(_, answer)| answer).collect())
     }
 }
 

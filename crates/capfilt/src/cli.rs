@@ -231,7 +231,8 @@ pub(crate) struct Score {
 #[command(after_help = "Examples:
   capfilt eval --model models/captioner --data 'coco/*.parquet' --decoding beam:3
   capfilt eval --model models/filter --data out/dataset --metrics recall,recall-reranked
-  capfilt eval --model models/filter --data judged.parquet --truth fits --group noise")]
+  capfilt eval --model models/filter --data judged.parquet --truth fits --group noise
+  capfilt eval --model models/filter --data labelled.parquet --metrics zero-shot --text class --template 'a drawing of {}'")]
 pub(crate) struct Eval {
     /// Folder of a model package
     #[arg(long, value_name = "PACKAGE")]
@@ -239,7 +240,7 @@ pub(crate) struct Eval {
     /// Parquet files, or folders of them (may be given more than once)
     #[arg(long, required = true, value_name = "GLOB", num_args = 1..)]
     pub(crate) data: Vec<String>,
-    /// What to compute [default: all that the package can do]
+    /// What to compute [default: all that the package can do, but `zero-shot`]
     #[arg(long, value_enum, value_name = "LIST", value_delimiter = ',')]
     pub(crate) metrics: Vec<Metric>,
     /// The column of the pictures [default: `image`]
@@ -257,6 +258,9 @@ pub(crate) struct Eval {
     /// Scores above this are kept (`filter`)
     #[arg(long, value_name = "X", default_value_t = 0.5)]
     pub(crate) threshold: f64,
+    /// A prompt of each class, `{}` its name (`zero-shot`; may be given more than once)
+    #[arg(long, value_name = "TEXT", default_value = "a photo of a {}", value_parser = template)]
+    pub(crate) template: Vec<String>,
     /// How many of the most similar are ranked again (`recall-reranked`); BLIP takes 256 for COCO
     #[arg(long, value_name = "K", default_value_t = 128, value_parser = clap::value_parser!(u16).range(1..))]
     pub(crate) candidates: u16,
@@ -415,6 +419,15 @@ pub(crate) struct Schema {
     /// Compare with the file in `schemas/` instead of printing
     #[arg(long)]
     pub(crate) check: bool,
+}
+
+/// A template with a place for the name of a class.
+fn template(typed: &str) -> Result<String, String> {
+    if typed.contains("{}") {
+        Ok(typed.to_owned())
+    } else {
+        Err("it has no `{}` for the name of the class".to_owned())
+    }
 }
 
 /// An example followed by the exit codes.

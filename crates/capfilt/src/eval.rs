@@ -1,13 +1,15 @@
 //! Evaluates a model package on pictures and texts.
 //!
 //! The rows of the shards are read once for what they say ([`data`]), then the pictures once for
-//! each kind of metric: captions against the texts ([`captions`]), and pictures and texts that look
-//! for each other or are judged ([`matches`]). What comes of it is a [`report`].
+//! each kind of metric: captions against the texts ([`captions`]), pictures and texts that look for
+//! each other or are judged ([`matches`]), and pictures that look for their classes ([`zero_shot`]).
+//! What comes of it is a [`report`].
 
 mod captions;
 mod data;
 mod matches;
 mod report;
+mod zero_shot;
 
 use std::path::PathBuf;
 
@@ -18,6 +20,7 @@ pub(crate) use captions::caption_scores;
 pub(crate) use data::{Columns, Data};
 pub(crate) use matches::{filter_numbers, recalls};
 pub(crate) use report::{Counts, Metrics, Report};
+pub(crate) use zero_shot::zero_shot;
 
 /// What can be computed.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
@@ -32,6 +35,8 @@ pub(crate) enum Metric {
     Recall,
     /// Recall@K of the most similar, ranked again by the matching head.
     RecallReranked,
+    /// Zero-shot classification; the texts are the names of the classes.
+    ZeroShot,
     /// Precision, recall, F1 and the areas under the curves, where the truth is known.
     Filter,
 }
@@ -99,6 +104,12 @@ pub(crate) enum EvalError {
     /// The filter metric without the truth.
     #[error("`--metrics filter` needs `--truth COLUMN`: which texts belong to their pictures")]
     NoTruth,
+    /// Prompts whose features have no direction.
+    #[error("the prompts of class `{class}` cancel out: give other `--template`s")]
+    NoClass {
+        /// The class.
+        class: String,
+    },
     /// Nothing can be compared.
     #[error(
         "no picture can be used: of {rows} rows, {incomplete} have no picture or no text and {unusable} pictures \

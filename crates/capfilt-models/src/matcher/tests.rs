@@ -3,6 +3,7 @@ use std::time::{Duration, Instant};
 
 use capfilt_onnx::{ImportOptions, import};
 use tempfile::TempDir;
+use tokio::task::JoinSet;
 
 use super::*;
 use crate::{Device, runtime};
@@ -215,22 +216,30 @@ async fn features_have_the_bits_that_similarities_are_made_of() {
             .map(|text| (*text).to_owned())
             .collect::<Vec<_>>()
     });
-    // Together, beside scores, so that both kinds of questions share a batch.
-    let asked = sets.iter().enumerate().map(|(index, texts)| {
-        let pixels = pixels(matcher.about.pixels, index);
-        let scores = matcher.score(pixels.clone(), texts.clone());
-        let features = matcher.features(pixels, texts.clone());
-        async { tokio::join!(scores, features) }
-    });
-    for (index, asked) in asked.enumerate() {
-        let (scores, features) = asked.await;
-        let (scores, features) = (scores.unwrap(), features.unwrap());
-        assert_eq!(features.texts.len(), scores.len(), "picture {index}");
-        for (score, text) in scores.iter().zip(&features.texts) {
-            let similarity = cosine(&features.image, text);
+    // All at once, so that the kinds of questions share batches.
+    let mut asked = JoinSet::new();
+    for (index, texts) in sets.iter().cloned().enumerate() {
+        let (matcher, pixels) = (matcher.clone(), pixels(matcher.about.pixels, index));
+        asked.spawn(async move {
+            tokio::join!(
+                matcher.score(pixels.clone(), texts.clone()),
+                matcher.image_features(pixels),
+                matcher.text_features(&texts)
+            )
+        });
+    }
+    let mut lengths = Vec::new();
+    for (scores, image, texts) in asked.join_all().await {
+        let (scores, image, texts) = (scores.unwrap(), image.unwrap(), texts.unwrap());
+        assert_eq!(scores.len(), texts.len());
+        for (score, text) in scores.iter().zip(&texts) {
+            let similarity = cosine(&image, text);
             assert_eq!(similarity.to_bits(), score.similarity.to_bits());
         }
+        lengths.push(texts.len());
     }
+    lengths.sort_unstable();
+    assert_eq!(lengths, [0, 1, 1, 2]);
 }
 
 #[test]

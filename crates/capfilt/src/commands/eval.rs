@@ -8,7 +8,7 @@ use crate::cli;
 use crate::commands::pictures;
 use crate::eval::{
     Columns, Counts, Data, EvalError, Metric, Metrics, Report, caption_scores, filter_numbers,
-    recalls,
+    recalls, zero_shot,
 };
 use crate::exit::ExitCode;
 use crate::failure::Failure;
@@ -138,6 +138,11 @@ async fn matches(
         let (recall, again, counts) = recalls(data, &matcher, candidates, at_once, session).await?;
         report.metrics.recall = metrics.contains(&Metric::Recall).then_some(recall);
         report.metrics.recall_reranked = again;
+        report.counts = counts;
+    }
+    if metrics.contains(&Metric::ZeroShot) {
+        let (numbers, counts) = zero_shot(data, &matcher, &args.template, at_once, session).await?;
+        report.metrics.zero_shot = numbers;
         report.counts = counts;
     }
     if metrics.contains(&Metric::Filter) {

@@ -1,5 +1,6 @@
 //! Rows of Parquet files: pictures, their texts, and what is known of these.
 
+use std::cell::Cell;
 use std::collections::HashMap;
 use std::path::Path;
 
@@ -61,6 +62,8 @@ pub(crate) struct Data {
     pub(crate) rows: u64,
     /// Rows without a picture, without a text, or without the truth that they should have.
     pub(crate) incomplete: u64,
+    /// Whether a look at the pictures has told which cannot be used.
+    told: Cell<bool>,
 }
 
 /// A file and its columns.
@@ -113,6 +116,7 @@ impl Data {
         let shards = self.shards.clone();
         let reading = tokio::task::spawn_blocking(move || pictures(&shards, &rows, &sender));
         let pictures = stream::poll_fn(|context| receiver.poll_recv(context));
+        let tell = !self.told.replace(true);
         let mut looked = Looked {
             results: self.pictures.iter().map(|_| None).collect(),
             unusable: 0,
@@ -133,7 +137,7 @@ impl Data {
                 Ok(result) => looked.results[index] = Some(result),
                 Err(error) => {
                     looked.unusable += 1;
-                    if looked.unusable <= TOLD {
+                    if tell && looked.unusable <= TOLD {
                         let row = self.pictures[index].row;
                         failure::render(&UnusableError { row, source: error }, None, session);
                     }
@@ -191,6 +195,7 @@ fn read(globs: &[String], columns: &Columns) -> Result<Data, EvalError> {
         pictures: Vec::new(),
         rows: 0,
         incomplete: 0,
+        told: Cell::new(false),
     };
     let mut known: HashMap<String, usize> = HashMap::new();
     for shard in &shards {

@@ -33,7 +33,11 @@ pub(crate) async fn recalls(
             matcher.preprocess(),
             at_once,
             session,
-            async |index, pixels| matcher.features(pixels, right(index).collect()).await,
+            async |index, pixels| {
+                let texts: Vec<String> = right(index).collect();
+                let image = matcher.image_features(pixels).await?;
+                Ok((image, matcher.text_features(&texts).await?))
+            },
         )
         .await?;
     // Pictures that cannot be used are left out, and their texts.
@@ -43,13 +47,15 @@ pub(crate) async fn recalls(
     let (mut image_features, mut text_features) = (Vec::new(), Vec::new());
     let mut width = 0;
     for (index, features) in looked.results.into_iter().enumerate() {
-        let Some(features) = features else { continue };
+        let Some((image, of_texts)) = features else {
+            continue;
+        };
         picture_of.extend(right(index).map(|_| used.len()));
         texts.extend(right(index));
         used.push(index);
-        width = features.image.len();
-        image_features.extend(features.image);
-        text_features.extend(features.texts.into_iter().flatten());
+        width = image.len();
+        image_features.extend(image);
+        text_features.extend(of_texts.into_iter().flatten());
     }
     let counts = Counts {
         pictures: used.len(),

@@ -54,6 +54,9 @@ pub(crate) struct Metrics {
     /// Recall of the most similar, ranked again.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) recall_reranked: Option<RecallNumbers>,
+    /// Zero-shot classification.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) zero_shot: Option<ZeroShotNumbers>,
     /// Decisions where the truth is known.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) filter: Option<FilterNumbers>,
@@ -76,6 +79,18 @@ pub(crate) struct BothWays {
     pub(crate) image_to_text: BTreeMap<usize, f64>,
     /// Texts that find their picture.
     pub(crate) text_to_image: BTreeMap<usize, f64>,
+}
+
+/// How many pictures find their class.
+#[derive(Debug, Serialize)]
+pub(crate) struct ZeroShotNumbers {
+    pub(crate) classes: usize,
+    /// Prompts per class.
+    pub(crate) templates: usize,
+    /// Accuracy.
+    pub(crate) top_1: Option<f64>,
+    /// The share of pictures whose class is among the first five.
+    pub(crate) top_5: Option<f64>,
 }
 
 /// How well a score tells right from wrong. What is undefined is null.
@@ -181,6 +196,10 @@ impl Metrics {
                     rows.push((format!("{way} R@{k}{how}"), Some(*value)));
                 }
             }
+        }
+        if let Some(zero_shot) = &self.zero_shot {
+            rows.push(("zero-shot top-1".to_owned(), zero_shot.top_1));
+            rows.push(("zero-shot top-5".to_owned(), zero_shot.top_5));
         }
         if let Some(filter) = &self.filter {
             rows.extend(filter.rows(""));

@@ -44,6 +44,7 @@ Mr. Smith, St. Louis, St.Louis, Ltd.E, Inc., U.S., u.s.a., Ph.D., e.g., T.V., No
 picture.jpg, img_001.jpg, 001.jpg, 001.jpgs, a-b.jpg, http://foo.com/bar?x=1&y=2#z, www.foo.com, foo.com/bar.
 1foo.com, foo.co.uk, a.b@c.de, foo@bar, @foo_bar, @1foo, #foo_bar, #1foo, ## @@
 :) :-) ;D :P =) :o) :)x :)5 ^_^ (-_-) >_< 8) <3
+gonna'star, j'sz, o`o, <qn@>, <a@b.c>, \\**, +44 20 7946 0958, (020) 7946-0958, 5/6-99, &NDASH; &QUOT;
 $5, US$5, us$5, €5, £5, 5¢, 5$, ¥5, 50%, %50
 (a) [b] {c} ... .... . . . -- ----- !! ?! * ** # _ __ << >> ~ ^ = | \\ \\* /
 “a” ‘b’ «c» ‹d› „e“ “‘f’” `g' ``h'' "i" ""j"" '''

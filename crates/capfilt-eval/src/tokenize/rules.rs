@@ -1,7 +1,8 @@
 //! The rules of the tokenizer: patterns and what becomes of what they match.
 //!
-//! Found by asking the Java program, not by reading it: words of every length up to five letters with
-//! a dot, every character of the basic plane in seven surroundings, a dictionary with apostrophes.
+//! They say what the Java program does to texts, and were found by asking it: all words of up to five
+//! letters with a dot, all characters of the basic plane in seven surroundings, all faces of three
+//! characters, numbers of every shape, a dictionary with and without apostrophes.
 
 /// What becomes of a match.
 #[derive(Clone, Copy, Debug)]
@@ -36,12 +37,10 @@ const fn rule(pattern: &'static str, action: Action) -> Rule {
 
 /// Up to the last apostrophe.
 fn before_apostrophe(matched: &str) -> usize {
-    // The last character may be another one.
-    let word = &matched[..before_last(matched)];
-    let apostrophe = word.rfind(['\'', '’', '\u{92}']);
+    let apostrophe = matched.rfind(['\'', '’', '\u{92}']);
     apostrophe
-        .or_else(|| word.rfind("&apos;"))
-        .unwrap_or(word.len())
+        .or_else(|| matched.rfind("&apos;"))
+        .unwrap_or(matched.len())
 }
 
 /// Up to the last `n` before an apostrophe.
@@ -68,7 +67,10 @@ fn without_dot(matched: &str) -> usize {
 pub(super) const PARTS: &[(&str, &str)] = &[
     ("apostrophe", r"(?:['’\u{92}]|&apos;)"),
     ("any-apostrophe", r"(?:['’‘‛`\u{91}\u{92}]|&apos;)"),
-    ("space", r"(?:[ \t\u{A0}\u{2000}-\u{200A}\u{3000}]|&nbsp;)"),
+    (
+        "space",
+        r"(?:[ \t\u{A0}\u{2000}-\u{200A}\u{3000}]|(?i:&nbsp;))",
+    ),
     // Letters of the Unicode of its time, and the soft hyphen.
     ("letter", r"[[\p{L}&&\p{age=6.0}]\u{AD}]"),
     ("digit", r"\p{Nd}"),
@@ -101,6 +103,7 @@ pub(super) const PARTS: &[(&str, &str)] = &[
     ),
     ("part", r"[A-Za-z0-9]+(?:-[A-Za-z]+){0,2}"),
     ("in-path", r#"[^ \t\n"<>|()]"#),
+    ("eye", r"[-'<=>^x~]"),
     ("ends-path", r#"[^ \t\n"<>|.!?(){},-]"#),
     // Abbreviations that may end a sentence, and those that do not.
     (
@@ -122,19 +125,20 @@ pub(super) const PARTS: &[(&str, &str)] = &[
 pub(super) const RULES: &[Rule] = &[
     // Markup and entities.
     rule(
-        r#"</?[A-Za-z][A-Za-z0-9_:.@-]*(?:[ \t]+[A-Za-z][A-Za-z0-9_:.-]*(?:[ \t]*=[ \t]*(?:"[^"\n]*"|'[^'\n]*'))?)*[ \t]*/?>|<[!?][A-Za-z-][^>\n]*>"#,
+        r#"</?[A-Za-z][A-Za-z0-9_:.-]*(?:[ \t]+[A-Za-z][A-Za-z0-9_:.-]*(?:[ \t]*=[ \t]*(?:"[^"\n]*"|'[^'\n]*'))?)*[ \t]*/?>|<[!?][A-Za-z-][^>\n]*>"#,
         Action::Verbatim,
     ),
     rule(r"(?i:&amp;)", Action::Is("&")),
     rule(r"(?i:&lt;)", Action::Is("<")),
     rule(r"(?i:&gt;)", Action::Is(">")),
-    rule(r"(?i:&quot;|&apos;)|&[MmNn]dash;|{space}", Action::Drop),
+    rule(r"&quot;|&apos;|(?i:&[mn]dash;)|{space}", Action::Drop),
+    rule(r"(?i:&quot;|&apos;)", Action::Token),
     rule(r"&#[0-9]+;", Action::Token),
     // Contractions.
     rule(r"(?i:cannot|gonna|gotta|lemme|gimme|wanna)", Action::Two(3)),
     rule(r"(?i:'tis|'twas)", Action::Two(2)),
     rule(
-        r"(?:{word}|{thing}){apostrophe}(?i:[dms]|ll|re|ve)[^A-Za-z]",
+        r"(?:{word}|{thing}){apostrophe}(?i:[dms]|ll|re|ve)",
         Action::UpTo(before_apostrophe),
     ),
     rule(
@@ -148,7 +152,7 @@ pub(super) const RULES: &[Rule] = &[
     rule(r"(?i:n){any-apostrophe}(?i:t)", Action::Token),
     // Apostrophes that belong to a word.
     rule(
-        r"{apostrophe}(?i:n{apostrophe}|em|till?|cause|[2-9]0s)|[dDjJlL]{apostrophe}|[oO]'o|(?i:e'er|c'mon|li'l|cap{apostrophe}n)|(?:Dunkin|[sS]omethin|[oO]l|OL){apostrophe}",
+        r"{apostrophe}(?i:n{apostrophe}|em|till?|cause|[2-9]0s)|[dDjJlL]{apostrophe}|[oO]{any-apostrophe}[oO]|(?i:e'er|c'mon|li'l|cap{apostrophe}n)|(?:Dunkin|[sS]omethin|[oO]l|OL){apostrophe}",
         Action::Token,
     ),
     rule(
@@ -179,11 +183,11 @@ pub(super) const RULES: &[Rule] = &[
     rule(r"[A-Z]+(?:(?:[+&]|&amp;)[A-Z]+)+", Action::Token),
     rule(r"[cC]\+\+|[cCfF]#", Action::Token),
     rule(
-        r"(?:{digit}{1,4}[- \u{A0}])?{digit}{1,4}(?:\\?/|\u{2044}){digit}{1,4}",
+        r"(?:{digit}{1,4}[- \u{A0}])?{digit}{1,4}(?:\\?/|\u{2044}){digit}{1,4}|{digit}{1,2}/{digit}{1,2}-{digit}{2,4}",
         Action::Token,
     ),
     rule(
-        r"(?:\([0-9]{2,3}\)[ \u{A0}]?|(?:\+\+?)?(?:[0-9]{2,4}[- \u{A0}])?[0-9]{2,4}[- \u{A0}])[0-9]{3,4}[- \u{A0}]?[0-9]{3,5}|(?:(?:\+\+?)?[0-9]{2,4}\.)?[0-9]{2,4}\.[0-9]{3,4}\.[0-9]{3,5}",
+        r"(?:\([0-9]{2,3}\)[ \u{A0}]?|\+{0,2}(?:[0-9]{2,4}[- \u{A0}]){1,2})[0-9]{3,4}[- \u{A0}]?[0-9]{3,5}",
         Action::Token,
     ),
     // Dots that belong to a word.
@@ -206,7 +210,7 @@ pub(super) const RULES: &[Rule] = &[
     // Addresses.
     rule(r#"https?://[^ \t\n"<>|(){}]+{ends-path}"#, Action::Verbatim),
     rule(
-        r#"(?:www\.(?:[^ \t\n"<>|.!?(){},]+\.)+[a-zA-Z]{2,4}|(?:[^ \t\n"`'<>|.!?(){},-_$]+\.)+(?:com|net|org|edu))(?:/{in-path}+{ends-path})?"#,
+        r#"(?:www\.(?:[^ \t\n"(),.<>{|}]+\.)+[a-zA-Z]{2,4}|(?:[a-z#%&*+@~\u{7F}-\u{10FFFF}]+\.)+(?:com|edu|net|org))(?:/{in-path}+{ends-path})?"#,
         Action::Verbatim,
     ),
     rule(
@@ -216,11 +220,11 @@ pub(super) const RULES: &[Rule] = &[
     rule(r"@[A-Za-z_][A-Za-z0-9_]*|#{letter}+", Action::Verbatim),
     // Faces.
     rule(
-        r"[<>]?[:;=][-o*']?[()DPdpO\\{@|\[\]][^A-Za-z0-9]",
+        r"[<>]?[:;=][-'*o]?[()@DOP\[\\\]dp{|][^A-Za-z0-9]",
         Action::UpTo(before_last),
     ),
     rule(
-        r"[\^x=~<>]\.\[\^x=~<>]|[-\^x=~<>']_[-\^x=~<>']|\([-\^x=~<>'][_.]?[-\^x=~<>']\)|\([\^x=~<>']-[\^x=~<>'`]\)",
+        r"{eye}_{eye}|\({eye}[._]?{eye}\)|\(['<=>^x~]-['<=>^`x~]\)",
         Action::Token,
     ),
     // Currencies and fractions that are written out.
@@ -240,7 +244,7 @@ pub(super) const RULES: &[Rule] = &[
     rule(r"\]", Action::Is("-rsb-")),
     rule(r"[{]", Action::Is("-lcb-")),
     rule(r"[}]", Action::Is("-rcb-")),
-    rule(r"[!?]{2,}|-{5,}|\\?\*+|_+|@+|#+|<<|>>", Action::Token),
+    rule(r"[!?]{2,}|-{5,}|\\\*|\*+|_+|@+|#+|<<|>>", Action::Token),
     rule(r"[\u{91}-\u{94}‘’‚‛“”„‟‹›«»]{1,2}", Action::Quotes),
     rule(
         r"[²³¹\u{2070}\u{2074}-\u{2079}\u{2080}-\u{2089}]+",

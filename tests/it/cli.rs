@@ -16,6 +16,7 @@ const COMMANDS: &[&[&str]] = &[
     &["report"],
     &["caption"],
     &["score"],
+    &["eval"],
     &["model"],
     &["model", "import"],
     &["model", "show"],

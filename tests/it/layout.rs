@@ -11,6 +11,7 @@ use crate::program::root;
 /// Which of our crates a crate may name. ARCHITECTURE.md explains why.
 const MAY_NAME: &[(&str, &[&str])] = &[
     ("capfilt-data", &[]),
+    ("capfilt-eval", &[]),
     ("capfilt-fetch", &[]),
     ("capfilt-image", &[]),
     ("capfilt-onnx", &["capfilt-image"]),
@@ -28,6 +29,7 @@ const MAY_NAME: &[(&str, &[&str])] = &[
         "capfilt",
         &[
             "capfilt-data",
+            "capfilt-eval",
             "capfilt-fetch",
             "capfilt-image",
             "capfilt-models",
@@ -55,6 +57,7 @@ const OWNERS: &[(&str, &[&str])] = &[
     ("ort", &["capfilt-models"]),
     ("parquet", &["capfilt-data"]),
     ("prost", &["capfilt-onnx"]),
+    ("regex*", &["capfilt-eval"]),
     ("reqwest", &["capfilt-fetch"]),
     ("rustls", &["capfilt-fetch"]),
     ("safetensors", &["capfilt-onnx"]),

@@ -15,6 +15,7 @@ mod dedup;
 mod demo;
 mod duplicates;
 mod errors;
+mod eval;
 mod full_disk;
 mod layout;
 mod models;

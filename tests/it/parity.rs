@@ -6,5 +6,5 @@ mod full_size;
 mod neighbours;
 mod original;
 mod precision;
-mod reference;
+pub(crate) mod reference;
 mod scores;

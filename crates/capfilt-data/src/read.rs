@@ -64,6 +64,36 @@ pub fn is_text(data_type: &DataType) -> bool {
     }
 }
 
+/// The field of a struct that is its text.
+const TEXT: &str = "text";
+
+/// Whether a column of `data_type` can hold some texts a row: a text column, or a list of texts or of
+/// structs with a field `text`, as `captions` is.
+pub fn is_texts(data_type: &DataType) -> bool {
+    is_text(data_type) || element(data_type).is_some_and(is_text_or_struct)
+}
+
+fn is_text_or_struct(data_type: &DataType) -> bool {
+    match data_type {
+        DataType::Struct(fields) => fields
+            .iter()
+            .any(|field| field.name() == TEXT && is_text(field.data_type())),
+        other => is_text(other),
+    }
+}
+
+/// The type of a list's elements.
+fn element(data_type: &DataType) -> Option<&DataType> {
+    match data_type {
+        DataType::List(field)
+        | DataType::LargeList(field)
+        | DataType::FixedSizeList(field, _)
+        | DataType::ListView(field)
+        | DataType::LargeListView(field) => Some(field.data_type()),
+        _ => None,
+    }
+}
+
 /// Whether a column of `data_type` can hold row ids: texts or integers.
 pub fn is_id(data_type: &DataType) -> bool {
     is_text(data_type) || data_type.is_integer()
@@ -119,6 +149,10 @@ pub enum Wanted {
     Id,
     /// Pictures.
     Image,
+    /// Some texts a row.
+    Texts,
+    /// True or false.
+    Truth,
 }
 
 impl Wanted {
@@ -128,6 +162,8 @@ impl Wanted {
             Self::Text => is_text(data_type),
             Self::Id => is_id(data_type),
             Self::Image => is_image(data_type),
+            Self::Texts => is_texts(data_type),
+            Self::Truth => *data_type == DataType::Boolean,
         }
     }
 
@@ -137,6 +173,8 @@ impl Wanted {
             Self::Text => "text, in plain, large, view or dictionary form",
             Self::Id => "text or integers",
             Self::Image => "binary, a struct `{bytes: binary, path: string}`, or a list of either",
+            Self::Texts => "text, or a list of texts or of structs with a field `text`",
+            Self::Truth => "boolean",
         };
         ColumnError::Type {
             got: data_type.clone(),
@@ -152,6 +190,42 @@ pub fn text_column(array: &ArrayRef) -> Result<StringArray, ColumnError> {
     }
     let plain = cast_with_options(array, &DataType::Utf8, &STRICT)?;
     Ok(plain.as_string::<i32>().clone())
+}
+
+/// The texts of each row, those that are null left out.
+pub fn texts_column(array: &ArrayRef) -> Result<Vec<Vec<String>>, ColumnError> {
+    if !is_texts(array.data_type()) {
+        return Err(Wanted::Texts.refuse(array.data_type()));
+    }
+    let Some(element) = element(array.data_type()) else {
+        let texts = text_column(array)?;
+        return Ok(texts
+            .iter()
+            .map(|text| text.map(str::to_owned).into_iter().collect())
+            .collect());
+    };
+    let field = Arc::new(Field::new_list_field(element.clone(), true));
+    let lists = cast_with_options(array, &DataType::LargeList(field), &STRICT)?;
+    (0..lists.len())
+        .map(|row| {
+            let lists = lists.as_list::<i64>();
+            if lists.is_null(row) {
+                return Ok(Vec::new());
+            }
+            let elements = lists.value(row);
+            let texts = match elements.as_struct_opt() {
+                Some(structs) => structs.column_by_name(TEXT),
+                None => Some(&elements),
+            };
+            let texts = texts.map(text_column).transpose()?;
+            Ok(texts
+                .iter()
+                .flatten()
+                .flatten()
+                .map(str::to_owned)
+                .collect())
+        })
+        .collect()
 }
 
 fn binary_column(array: &ArrayRef) -> Result<BinaryArray, ColumnError> {

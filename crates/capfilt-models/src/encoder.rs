@@ -62,6 +62,25 @@ impl Encoder {
 
     /// Encodes a batch; every picture has [`Encoder::pixels`] values, `[3, S, S]`.
     pub(crate) fn encode(&mut self, pictures: &[&[f32]]) -> Result<Encoded, ModelError> {
+        let (parts, features) = self.see(pictures)?;
+        let embeds = self.joined(parts)?;
+        self.cross.bind("image_embeds", &embeds)?;
+        let outputs = self.cross.run()?;
+        let cross = self.cross.outputs().iter().cloned().zip(outputs).collect();
+        self.vision.release();
+        self.cross.release();
+        Ok(Encoded { cross, features })
+    }
+
+    /// Only the features of a batch, `[B, E]` flat, with the same bits.
+    pub(crate) fn features(&mut self, pictures: &[&[f32]]) -> Result<Vec<f32>, ModelError> {
+        let (_, features) = self.see(pictures)?;
+        self.vision.release();
+        Ok(features)
+    }
+
+    /// Runs `vision`: image tokens in parts `[.., N, Dv]`, and features `[B, E]` flat.
+    fn see(&mut self, pictures: &[&[f32]]) -> Result<(Vec<DynValue>, Vec<f32>), ModelError> {
         let at_once = self.at_once.unwrap_or(pictures.len()).max(1);
         let mut features = Vec::new();
         let mut parts = Vec::new();
@@ -87,16 +106,10 @@ impl Encoder {
             }
             parts.extend(embeds);
         }
-        let embeds = self.joined(parts)?;
-        self.cross.bind("image_embeds", &embeds)?;
-        let outputs = self.cross.run()?;
-        let cross = self.cross.outputs().iter().cloned().zip(outputs).collect();
-        self.vision.release();
-        self.cross.release();
         if features.iter().any(|feature| !feature.is_finite()) {
             return Err(ModelError::NotFinite { graph: "vision" });
         }
-        Ok(Encoded { cross, features })
+        Ok((parts, features))
     }
 
     /// The image tokens of all pictures as one value `[B, N, Dv]`.

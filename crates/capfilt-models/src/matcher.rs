@@ -44,6 +44,8 @@ pub struct TextScore {
     /// Probability that the text describes the picture, 0 to 1: softmax of the matching head's two
     /// logits. `None` for a package without a matching head.
     pub match_probability: Option<f32>,
+    /// The matching head's logit for "they match", which retrieval ranks by. `None` likewise.
+    pub match_logit: Option<f32>,
     /// Cosine of the picture's and the text's features, -1 to 1.
     pub similarity: f32,
 }
@@ -60,6 +62,20 @@ struct About {
     device: String,
     pixels: usize,
     texts: Texts,
+}
+
+/// What is asked: scores of a picture's texts, features of a picture, or features of texts.
+pub(crate) enum Asked {
+    Scores(Question),
+    Image(Vec<f32>),
+    Texts(Vec<Vec<u32>>),
+}
+
+/// What is answered to [`Asked`].
+pub(crate) enum Answer {
+    Scores(Vec<TextScore>),
+    Image(Vec<f32>),
+    Texts(Vec<Vec<f32>>),
 }
 
 /// A picture and the tokens of its texts, `[CLS]` first.
@@ -118,19 +134,68 @@ impl Matcher {
         pixels: Vec<f32>,
         texts: Vec<String>,
     ) -> Result<Vec<TextScore>, ModelError> {
-        if pixels.len() != self.about.pixels {
-            let (got, expected) = (pixels.len(), self.about.pixels);
-            return Err(ModelError::Pixels { got, expected });
-        }
+        self.check(&pixels)?;
         if texts.is_empty() {
             return Ok(Vec::new());
         }
-        let texts = texts
+        let texts = self.judged(&texts)?;
+        let question = Question { pixels, texts };
+        match self.queue.ask(Asked::Scores(question)).await? {
+            Answer::Scores(scores) => Ok(scores),
+            Answer::Image(_) | Answer::Texts(_) => Err(mixed_up()),
+        }
+    }
+
+    /// What one picture looks like to the similarity: features of length 1; `pixels` as for
+    /// [`Matcher::score`].
+    ///
+    /// Their dot product with a text's features in f64, rounded to f32, is
+    /// [`TextScore::similarity`]; on the CPU bit for bit.
+    pub async fn image_features(&self, pixels: Vec<f32>) -> Result<Vec<f32>, ModelError> {
+        self.check(&pixels)?;
+        match self.queue.ask(Asked::Image(pixels)).await? {
+            Answer::Image(features) => Ok(features),
+            Answer::Scores(_) | Answer::Texts(_) => Err(mixed_up()),
+        }
+    }
+
+    /// What texts look like to the similarity, in order, as wide as
+    /// [`Matcher::image_features`]; texts are cleaned and cut as for [`Matcher::score`]. They go
+    /// through the model at once.
+    pub async fn text_features(&self, texts: &[String]) -> Result<Vec<Vec<f32>>, ModelError> {
+        if texts.is_empty() {
+            return Ok(Vec::new());
+        }
+        let texts = self.judged(texts)?;
+        match self.queue.ask(Asked::Texts(texts)).await? {
+            Answer::Texts(features) => Ok(features),
+            Answer::Scores(_) | Answer::Image(_) => Err(mixed_up()),
+        }
+    }
+
+    fn check(&self, pixels: &[f32]) -> Result<(), ModelError> {
+        let (got, expected) = (pixels.len(), self.about.pixels);
+        if got == expected {
+            Ok(())
+        } else {
+            Err(ModelError::Pixels { got, expected })
+        }
+    }
+
+    /// The tokens of texts.
+    fn judged(&self, texts: &[String]) -> Result<Vec<Vec<u32>>, ModelError> {
+        texts
             .iter()
             .map(|text| self.about.texts.judged(text))
-            .collect::<Result<Vec<_>, _>>()
-            .map_err(|error| ModelError::Text(error.to_string()))?;
-        self.queue.ask(Question { pixels, texts }).await
+            .collect::<Result<_, _>>()
+            .map_err(|error| ModelError::Text(error.to_string()))
+    }
+}
+
+/// The error for an answer to another question than was asked.
+fn mixed_up() -> ModelError {
+    ModelError::Ended {
+        reason: "it answered another question".to_owned(),
     }
 }
 
@@ -219,7 +284,11 @@ impl MatchEngine {
             .map(|question| question.pixels.as_slice())
             .collect();
         let encoded = self.encoder.encode(&pictures)?;
-        let features = self.text_features(shape, questions)?;
+        let texts: Vec<&[u32]> = questions
+            .iter()
+            .flat_map(|question| question.texts.iter().map(Vec::as_slice))
+            .collect();
+        let features = self.text_features(shape.tokens, &texts)?;
         for (name, value) in &encoded.cross {
             self.matcher.bind(name, value)?;
         }
@@ -235,28 +304,17 @@ impl MatchEngine {
                     .chunks(2)
                     .take(question.texts.len())
                     .zip(features.by_ref().take(question.texts.len()))
-                    .map(|(logits, text)| TextScore {
-                        match_probability: Some(probability(logits)),
-                        similarity: cosine(image, text),
-                    })
+                    .map(|(logits, text)| text_score(logits, image, text))
                     .collect()
             })
             .collect();
         Ok(judged)
     }
 
-    /// Features of all texts, `[R, E]` flat.
-    fn text_features(
-        &mut self,
-        shape: Shape,
-        questions: &[&Question],
-    ) -> Result<Vec<f32>, ModelError> {
-        let texts: Vec<&[u32]> = questions
-            .iter()
-            .flat_map(|question| question.texts.iter().map(Vec::as_slice))
-            .collect();
-        let (ids, mask) = padded(&texts, shape.tokens, self.pad);
-        bind_texts(&mut self.text, shape.tokens, ids, mask)?;
+    /// Features of texts, `[R, E]` flat, filled up to `tokens` each.
+    fn text_features(&mut self, tokens: usize, texts: &[&[u32]]) -> Result<Vec<f32>, ModelError> {
+        let (ids, mask) = padded(texts, tokens, self.pad);
+        bind_texts(&mut self.text, tokens, ids, mask)?;
         single(&mut self.text)
     }
 
@@ -311,22 +369,23 @@ fn bind_texts(
     Ok(())
 }
 
-impl Engine for MatchEngine {
-    type Question = Question;
-    type Reply = Vec<TextScore>;
-
-    fn answer(&mut self, batch: Vec<Question>) -> Result<Vec<Vec<TextScore>>, ModelError> {
+impl MatchEngine {
+    /// Judges the texts of each picture.
+    pub(crate) fn scores(
+        &mut self,
+        questions: &[Question],
+    ) -> Result<Vec<Vec<TextScore>>, ModelError> {
         let mut groups: BTreeMap<Shape, Vec<usize>> = BTreeMap::new();
-        for (index, question) in batch.iter().enumerate() {
+        for (index, question) in questions.iter().enumerate() {
             groups
                 .entry(self.shape(&question.texts))
                 .or_default()
                 .push(index);
         }
-        let mut answers: Vec<Vec<TextScore>> = vec![Vec::new(); batch.len()];
+        let mut answers: Vec<Vec<TextScore>> = vec![Vec::new(); questions.len()];
         for (shape, members) in groups {
-            let questions: Vec<&Question> = members.iter().map(|&index| &batch[index]).collect();
-            let judged = self.judge(shape, &questions);
+            let group: Vec<&Question> = members.iter().map(|&index| &questions[index]).collect();
+            let judged = self.judge(shape, &group);
             self.text.release();
             self.matcher.release();
             for (index, scores) in members.into_iter().zip(judged?) {
@@ -334,6 +393,59 @@ impl Engine for MatchEngine {
             }
         }
         Ok(answers)
+    }
+
+    /// Features of each picture.
+    fn images(&mut self, pictures: &[Vec<f32>]) -> Result<Vec<Vec<f32>>, ModelError> {
+        if pictures.is_empty() {
+            return Ok(Vec::new());
+        }
+        let pixels: Vec<&[f32]> = pictures.iter().map(Vec::as_slice).collect();
+        let features = self.encoder.features(&pixels)?;
+        let width = (features.len() / pictures.len()).max(1);
+        Ok(features.chunks(width).map(<[f32]>::to_vec).collect())
+    }
+
+    /// Features of each text.
+    fn texts(&mut self, texts: &[Vec<u32>]) -> Result<Vec<Vec<f32>>, ModelError> {
+        let shape = self.shape(texts);
+        let tokens: Vec<&[u32]> = texts.iter().map(Vec::as_slice).collect();
+        let features = self.text_features(shape.tokens, &tokens);
+        self.text.release();
+        let features = features?;
+        let width = (features.len() / texts.len().max(1)).max(1);
+        Ok(features.chunks(width).map(<[f32]>::to_vec).collect())
+    }
+}
+
+impl Engine for MatchEngine {
+    type Question = Asked;
+    type Reply = Answer;
+
+    fn answer(&mut self, batch: Vec<Asked>) -> Result<Vec<Answer>, ModelError> {
+        // Scores and pictures are answered together; each question keeps its place.
+        let (mut to_score, mut to_see) = (Vec::new(), Vec::new());
+        let (mut scored, mut seen) = (Vec::new(), Vec::new());
+        let mut answers = Vec::new();
+        for (place, asked) in batch.into_iter().enumerate() {
+            match asked {
+                Asked::Scores(question) => {
+                    to_score.push(question);
+                    scored.push(place);
+                }
+                Asked::Image(pixels) => {
+                    to_see.push(pixels);
+                    seen.push(place);
+                }
+                Asked::Texts(texts) => answers.push((place, Answer::Texts(self.texts(&texts)?))),
+            }
+        }
+        let scores = self.scores(&to_score)?.into_iter().map(Answer::Scores);
+        answers.extend(scored.into_iter().zip(scores));
+        let images = self.images(&to_see)?.into_iter().map(Answer::Image);
+        answers.extend(seen.into_iter().zip(images));
+        answers.sort_by_key(|(place, _)| *place);
+        Ok(answers.into_iter().map(|(_, answer)| answer).collect())
     }
 }
 
@@ -352,6 +464,15 @@ fn single(graph: &mut Graph) -> Result<Vec<f32>, ModelError> {
         });
     }
     Ok(values.to_vec())
+}
+
+/// The score of a text by the matching head's logits and by features.
+fn text_score(logits: &[f32], image: &[f32], text: &[f32]) -> TextScore {
+    TextScore {
+        match_probability: Some(probability(logits)),
+        match_logit: Some(logits[1]),
+        similarity: cosine(image, text),
+    }
 }
 
 /// Second value of the softmax of two logits.

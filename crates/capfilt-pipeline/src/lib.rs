@@ -65,6 +65,7 @@ pub use record::{
 pub use retry::{Retry, RetryError};
 pub use run::{RunContext, RunReport, previous_run, run};
 pub use schedule::{Schedule, ScheduleError};
+pub use source::shard_files;
 
 #[cfg(test)]
 mod test_runs;

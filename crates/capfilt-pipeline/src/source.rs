@@ -24,13 +24,8 @@ pub(crate) fn find(globs: &[String]) -> Result<Vec<Found>, PipelineErrorKind> {
     let mut found = Vec::new();
     for glob in globs {
         let before = found.len();
-        let paths = if glob.contains(['*', '?', '[']) {
-            matches(glob)
-        } else {
-            literal(glob)
-        };
         let prefix = prefix(glob);
-        for path in paths {
+        for path in shard_files(glob) {
             let shard = Shard::name(&path, &prefix)?;
             found.push(Found { shard, path });
         }
@@ -39,6 +34,15 @@ pub(crate) fn find(globs: &[String]) -> Result<Vec<Found>, PipelineErrorKind> {
         }
     }
     Ok(found)
+}
+
+/// The files that `glob` names, in the order of their paths; of a folder, the Parquet files below it.
+pub fn shard_files(glob: &str) -> Vec<PathBuf> {
+    if glob.contains(['*', '?', '[']) {
+        matches(glob)
+    } else {
+        literal(glob)
+    }
 }
 
 fn literal(path: &str) -> Vec<PathBuf> {

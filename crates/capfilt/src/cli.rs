@@ -7,6 +7,7 @@ use capfilt_pipeline::Retry;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::decoding::DecodingArgs;
+use crate::eval::Metric;
 use crate::exit;
 use crate::logging::LogFormat;
 use crate::session::Session;
@@ -55,6 +56,7 @@ pub(crate) enum Command {
     Report(Report),
     Caption(Caption),
     Score(Score),
+    Eval(Eval),
     /// Make and look at model packages
     #[command(
         subcommand,
@@ -216,6 +218,66 @@ pub(crate) struct Score {
     /// The pictures
     #[arg(required = true, value_name = "IMAGE")]
     pub(crate) images: Vec<PathBuf>,
+}
+
+/// Compute metrics of a model package on pictures and texts: one JSON object
+///
+/// `--data` takes Parquet files: the `dataset/` of a run, or any with pictures
+/// and texts. Rows with the same picture are one picture with several texts.
+/// A captioner's captions are compared with the texts: BLEU, ROUGE-L and CIDEr-D
+/// as pycocoevalcap computes them. A filter package retrieves: Recall@K by
+/// similarity and re-ranked by its matching head, as BLIP does. With `--truth` it
+/// judges texts that belong to their pictures and others. Shares are from 0 to 1.
+#[derive(Args, Debug)]
+#[command(after_help = "Examples:
+  capfilt eval --model models/captioner --data 'coco/*.parquet' --decoding beam:3
+  capfilt eval --model models/filter --data out/dataset --metrics recall,recall-reranked
+  capfilt eval --model models/filter --data judged.parquet --truth fits --group noise
+  capfilt eval --model models/filter --data labelled.parquet --metrics zero-shot --text class --template 'a drawing of {}'")]
+pub(crate) struct Eval {
+    /// Folder of a model package
+    #[arg(long, value_name = "PACKAGE")]
+    pub(crate) model: PathBuf,
+    /// Parquet files, or folders of them (may be given more than once)
+    #[arg(long, required = true, value_name = "GLOB", num_args = 1..)]
+    pub(crate) data: Vec<String>,
+    /// What to compute [default: all that the package can do, but `zero-shot`]
+    #[arg(long, value_enum, value_name = "LIST", value_delimiter = ',')]
+    pub(crate) metrics: Vec<Metric>,
+    /// The column of the pictures [default: `image`]
+    #[arg(long, value_name = "COLUMN")]
+    pub(crate) image: Option<String>,
+    /// The column of the texts, one or a list of them [default: `captions`, else `text`]
+    #[arg(long, value_name = "COLUMN")]
+    pub(crate) text: Option<String>,
+    /// The boolean column that says whether a row's text belongs to its picture
+    #[arg(long, value_name = "COLUMN")]
+    pub(crate) truth: Option<String>,
+    /// The column with the kind of a row whose text does not belong; each kind gets its own numbers
+    #[arg(long, value_name = "COLUMN", requires = "truth")]
+    pub(crate) group: Option<String>,
+    /// Scores above this are kept (`filter`)
+    #[arg(long, value_name = "X", default_value_t = 0.5)]
+    pub(crate) threshold: f64,
+    /// A prompt of each class, `{}` its name (`zero-shot`; may be given more than once)
+    #[arg(long, value_name = "TEXT", default_value = "a photo of a {}", value_parser = template)]
+    pub(crate) template: Vec<String>,
+    /// How many of the most similar are ranked again (`recall-reranked`); BLIP takes 256 for COCO
+    #[arg(long, value_name = "K", default_value_t = 128, value_parser = clap::value_parser!(u16).range(1..))]
+    pub(crate) candidates: u16,
+    /// The first token of a text: [ENC] as in the original code, [CLS] as in Hugging Face's
+    #[arg(long, value_enum, value_name = "TOKEN", default_value_t = FirstToken::Enc)]
+    pub(crate) first_token: FirstToken,
+    #[command(flatten)]
+    pub(crate) decoding: DecodingArgs,
+    /// Text that every caption starts from; empty: the decoder token alone [default: the package's]
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) prompt: Option<String>,
+    /// Seed of the random draws (only `nucleus:P` draws)
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub(crate) seed: u64,
+    #[command(flatten)]
+    pub(crate) compute: Compute,
 }
 
 /// Where and how a model computes.
@@ -384,6 +446,15 @@ pub(crate) struct Schema {
     /// Compare with the file in `schemas/` instead of printing
     #[arg(long)]
     pub(crate) check: bool,
+}
+
+/// A template with a place for the name of a class.
+fn template(typed: &str) -> Result<String, String> {
+    if typed.contains("{}") {
+        Ok(typed.to_owned())
+    } else {
+        Err("it has no `{}` for the name of the class".to_owned())
+    }
 }
 
 /// An example followed by the exit codes.

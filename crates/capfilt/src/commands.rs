@@ -3,6 +3,7 @@
 mod caption;
 mod check;
 mod decide;
+mod eval;
 mod model;
 mod pictures;
 mod report;
@@ -30,6 +31,7 @@ pub(crate) fn execute(command: Command, session: &Session) -> Result<ExitCode, F
         Command::Report(args) => report::report(&args, session),
         Command::Caption(args) => asynchronously(caption::caption(&args, session)),
         Command::Score(args) => asynchronously(score::score(&args, session)),
+        Command::Eval(args) => asynchronously(eval::eval(&args, session)),
         Command::Model(Model::Import(args)) => model::import(&args, session),
         Command::Model(Model::Show(args)) => model::show(&args),
         Command::Runtime(Runtime::Install(args)) => runtime::install(&args, session),

@@ -49,6 +49,9 @@ pub(crate) enum Failure {
     /// A folder cannot be scheduled.
     #[error(transparent)]
     Schedule(#[from] crate::schedule::ScheduleError),
+    /// Data cannot be evaluated on.
+    #[error(transparent)]
+    Eval(#[from] crate::eval::EvalError),
     /// A file of `schemas/` is not what it should be.
     #[error(transparent)]
     Schema(#[from] crate::schema::SchemaError),
@@ -92,9 +95,12 @@ impl Failure {
         match self {
             Self::StdoutClosed => ExitCode::Done,
             Self::DecodingUsage(_) => ExitCode::Usage,
-            Self::Package(_) | Self::PackageDecoding(_) | Self::Import(_) | Self::Pipeline(_) => {
-                ExitCode::BadConfig
-            }
+            Self::Eval(error) if error.is_usage() => ExitCode::Usage,
+            Self::Package(_)
+            | Self::PackageDecoding(_)
+            | Self::Import(_)
+            | Self::Pipeline(_)
+            | Self::Eval(_) => ExitCode::BadConfig,
             Self::Run(error) if error.is_configuration() => ExitCode::BadConfig,
             Self::Schedule(error) if error.is_configuration() => ExitCode::BadConfig,
             Self::Run(_)

@@ -11,6 +11,7 @@ mod cli;
 mod commands;
 mod decoding;
 mod demo;
+mod eval;
 mod exit;
 mod failure;
 mod logging;

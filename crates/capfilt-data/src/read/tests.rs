@@ -108,3 +108,41 @@ fn a_column_of_another_type_is_refused_with_what_would_do() {
     assert!(image_column(&numbers).is_err());
     assert!(!is_image(&DataType::Utf8));
 }
+
+#[test]
+fn texts_come_out_of_columns_of_texts_and_of_lists() {
+    let texts = |array: ArrayRef| texts_column(&array).unwrap();
+    let plain: ArrayRef = Arc::new(StringArray::from(vec![Some("a"), None]));
+    let none: Vec<String> = Vec::new();
+    assert_eq!(texts(plain), [vec!["a".to_owned()], none.clone()]);
+
+    let values: ArrayRef = Arc::new(StringArray::from(vec![
+        Some("a"),
+        Some("b"),
+        None,
+        Some("c"),
+        Some("d"),
+    ]));
+    let expected = [
+        vec!["a".to_owned(), "b".to_owned()],
+        none.clone(),
+        none,
+        vec!["c".to_owned(), "d".to_owned()],
+    ];
+    // The third row is null and hides nothing; the second has a null text only.
+    let offsets = arrow::buffer::OffsetBuffer::from_lengths([2, 1, 0, 2]);
+    let nulls = NullBuffer::from(vec![true, true, false, true]);
+    let list = |values: ArrayRef| -> ArrayRef {
+        let field = Arc::new(Field::new("item", values.data_type().clone(), true));
+        let (offsets, nulls) = (offsets.clone(), Some(nulls.clone()));
+        Arc::new(ListArray::new(field, offsets, values, nulls))
+    };
+    assert_eq!(texts(list(Arc::clone(&values))), expected);
+    let field = Arc::new(Field::new("text", DataType::Utf8, true));
+    let structs = StructArray::from(vec![(field, values)]);
+    assert_eq!(texts(list(Arc::new(structs))), expected);
+
+    assert!(!is_texts(&DataType::Int64));
+    let numbers: ArrayRef = Arc::new(Int64Array::from(vec![1]));
+    assert!(texts_column(&numbers).is_err());
+}

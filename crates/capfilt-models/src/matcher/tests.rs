@@ -3,6 +3,7 @@ use std::time::{Duration, Instant};
 
 use capfilt_onnx::{ImportOptions, import};
 use tempfile::TempDir;
+use tokio::task::JoinSet;
 
 use super::*;
 use crate::{Device, runtime};
@@ -74,9 +75,9 @@ fn mixed_pictures_are_answered_in_order_and_as_if_alone() {
     };
     let questions: Vec<Question> = (0..sets.len()).map(question).collect();
     let alone: Vec<Question> = (0..sets.len()).map(question).collect();
-    let together = engine.answer(questions).unwrap();
+    let together = engine.scores(&questions).unwrap();
     for (index, question) in alone.into_iter().enumerate() {
-        let alone = engine.answer(vec![question]).unwrap();
+        let alone = engine.scores(&[question]).unwrap();
         assert_eq!(together[index].len(), sets[index].len());
         assert_eq!(bits(&alone[0]), bits(&together[index]), "picture {index}");
     }
@@ -104,7 +105,7 @@ fn the_first_token_matters_for_the_match_alone() {
         let mut engine = MatchEngine::open(&package, &options, &cpu()).unwrap();
         let pixels = vec![0.3; engine.encoder.pixels()];
         let texts = vec![texts.judged("a red dog").unwrap()];
-        engine.answer(vec![Question { pixels, texts }]).unwrap()[0][0]
+        engine.scores(&[Question { pixels, texts }]).unwrap()[0][0]
     });
     assert_ne!(scores[0].match_probability, scores[1].match_probability);
     assert_eq!(
@@ -159,7 +160,7 @@ fn neither_padding_nor_other_texts_nor_other_pictures_change_a_bit() {
             .map(|text| texts.judged(text).unwrap())
             .collect(),
     };
-    let expected = bits(&engine.answer(vec![question(1, 0)]).unwrap()[0])[0];
+    let expected = bits(&engine.scores(&[question(1, 0)]).unwrap()[0])[0];
     for tokens in [16, 24, MOST_TOKENS] {
         for texts_each in 1..=4 {
             for pictures in [1, 2, 5] {
@@ -195,4 +196,56 @@ fn texts_are_filled_up_to_a_few_lengths() {
         let texts: Vec<Vec<u32>> = lengths.iter().map(|&length| vec![5; length]).collect();
         assert_eq!(engine.shape(&texts), Shape { rows, tokens });
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn features_have_the_bits_that_similarities_are_made_of() {
+    let Some((_folder, package)) = package() else {
+        return;
+    };
+    let matcher = Matcher::open(&package, &MatchOptions::default(), &cpu()).unwrap();
+    let sets: [&[&str]; 4] = [
+        &["a red dog"],
+        &["a", "blue cats on a long street"],
+        &[],
+        &["b"],
+    ];
+    let sets = sets.map(|texts| {
+        texts
+            .iter()
+            .map(|text| (*text).to_owned())
+            .collect::<Vec<_>>()
+    });
+    // All at once, so that the kinds of questions share batches.
+    let mut asked = JoinSet::new();
+    for (index, texts) in sets.iter().cloned().enumerate() {
+        let (matcher, pixels) = (matcher.clone(), pixels(matcher.about.pixels, index));
+        asked.spawn(async move {
+            tokio::join!(
+                matcher.score(pixels.clone(), texts.clone()),
+                matcher.image_features(pixels),
+                matcher.text_features(&texts)
+            )
+        });
+    }
+    let mut lengths = Vec::new();
+    for (scores, image, texts) in asked.join_all().await {
+        let (scores, image, texts) = (scores.unwrap(), image.unwrap(), texts.unwrap());
+        assert_eq!(scores.len(), texts.len());
+        for (score, text) in scores.iter().zip(&texts) {
+            let similarity = cosine(&image, text);
+            assert_eq!(similarity.to_bits(), score.similarity.to_bits());
+        }
+        lengths.push(texts.len());
+    }
+    lengths.sort_unstable();
+    assert_eq!(lengths, [0, 1, 1, 2]);
+}
+
+#[test]
+fn the_second_logit_is_that_of_a_match() {
+    let score = text_score(&[-1.0, 3.0], &[0.6, 0.8], &[1.0, 0.0]);
+    assert_eq!(score.match_logit, Some(3.0));
+    assert!(score.match_probability.unwrap() > 0.98);
+    assert!((score.similarity - 0.6).abs() < 1e-6);
 }

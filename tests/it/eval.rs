@@ -1,0 +1,475 @@
+//! `capfilt eval`, held against the numbers that the other commands give for the same pictures, and
+//! the metrics on whole data sets.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, BinaryArray, BooleanArray, StringArray};
+use capfilt_data::footer::hex_digest;
+use capfilt_eval::{
+    Candidates, Captions, Curve, Matrix, Pairs, Ranks, Similarities, bleu, cider_d, class_ranks,
+    mean, recall_at, rouge_l, tokenize,
+};
+use capfilt_image::DecodeOptions;
+use capfilt_models::{Device, MatchOptions, Matcher, Package, SessionOptions};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use crate::parity::reference::wait;
+use crate::program::{capfilt, models_can_run, package, root, skipped};
+use crate::shards::{png, read, texts, write_columns};
+
+/// A row: the seed of its picture (0: no picture, 9: bytes that are none), its text, whether it is
+/// right, and its group.
+type Row = (u8, Option<&'static str>, Option<bool>, &'static str);
+
+const ROWS: [Row; 9] = [
+    (1, Some("a red square"), Some(true), ""),
+    (2, Some("two white cats."), Some(true), ""),
+    (1, Some("Squares, red on white"), Some(true), ""),
+    (3, Some("a blue bus"), Some(true), ""),
+    (0, Some("no picture"), Some(true), ""),
+    (4, None, Some(true), ""),
+    (9, Some("a broken picture"), Some(true), ""),
+    (2, Some("buy now"), Some(false), "advertisement"),
+    (3, Some("IMG_2031.jpg"), Some(false), "file name"),
+];
+
+/// The pictures of the rows that belong to them, with their texts.
+const PICTURES: [(u8, &[&str]); 3] = [
+    (1, &["a red square", "Squares, red on white"]),
+    (2, &["two white cats."]),
+    (3, &["a blue bus"]),
+];
+
+fn picture(seed: u8) -> Vec<u8> {
+    png(90 + 10 * u32::from(seed), 80, seed)
+}
+
+/// A folder with the rows as a shard and the pictures as files.
+fn data() -> (TempDir, PathBuf, Vec<String>) {
+    let folder = TempDir::new().unwrap();
+    let images = ROWS.iter().map(|(seed, ..)| match seed {
+        0 => None,
+        9 => Some(b"no picture".to_vec()),
+        seed => Some(picture(*seed)),
+    });
+    let columns: Vec<(&str, ArrayRef)> = vec![
+        ("image", Arc::new(images.collect::<BinaryArray>())),
+        (
+            "text",
+            Arc::new(ROWS.iter().map(|row| row.1).collect::<StringArray>()),
+        ),
+        (
+            "fits",
+            Arc::new(ROWS.iter().map(|row| row.2).collect::<BooleanArray>()),
+        ),
+        (
+            "noise",
+            Arc::new(ROWS.iter().map(|row| Some(row.3)).collect::<StringArray>()),
+        ),
+    ];
+    let shard = folder.path().join("shard.parquet");
+    write_columns(&shard, columns);
+    let files = PICTURES.map(|(seed, _)| {
+        let file = folder.path().join(format!("{seed}.png"));
+        fs_err::write(&file, picture(seed)).unwrap();
+        file.to_str().unwrap().to_owned()
+    });
+    (folder, shard, files.into())
+}
+
+fn eval(model: &str, shard: &Path, more: &[&str]) -> (Value, String) {
+    let package = package(model);
+    let arguments = [
+        "eval",
+        "--model",
+        package.to_str().unwrap(),
+        "--data",
+        shard.to_str().unwrap(),
+    ];
+    let ran = capfilt(arguments.iter().chain(more)).expect_code(0);
+    assert_eq!(ran.stdout.lines().count(), 1, "{}", ran.stdout);
+    (serde_json::from_str(&ran.stdout).unwrap(), ran.stderr)
+}
+
+/// The values of `key` that `capfilt score` gives: for each file those of all texts.
+#[expect(clippy::cast_possible_truncation, reason = "they are printed as f32")]
+fn scores(files: &[String], texts: &[&str], key: &str) -> Vec<f32> {
+    let package = package("filter");
+    let mut arguments = vec!["score", "--model", package.to_str().unwrap()];
+    arguments.extend(texts.iter().flat_map(|text| ["--text", text]));
+    arguments.extend(files.iter().map(String::as_str));
+    let ran = capfilt(arguments).expect_code(0);
+    let lines = ran.stdout.lines();
+    lines
+        .map(|line| {
+            serde_json::from_str::<Value>(line).unwrap()[key]
+                .as_f64()
+                .unwrap() as f32
+        })
+        .collect()
+}
+
+/// The matching head's logits for each file and text.
+fn logits(files: &[String], texts: &[&str]) -> Vec<Vec<f32>> {
+    let package = Package::open(&package("filter")).unwrap();
+    let sessions = SessionOptions {
+        device: Device::Cpu,
+        ..SessionOptions::default()
+    };
+    let matcher = Matcher::open(&package, &MatchOptions::default(), &sessions).unwrap();
+    let texts: Vec<String> = texts.iter().map(|text| (*text).to_owned()).collect();
+    let of_file = |file: &String| {
+        let bytes = fs_err::read(file).unwrap();
+        let picture = capfilt_image::decode(&bytes, &DecodeOptions::default()).unwrap();
+        let pixels = matcher.preprocess().tensor(&picture);
+        let scores = wait(matcher.score(pixels, texts.clone())).unwrap();
+        scores
+            .iter()
+            .map(|score| score.match_logit.unwrap())
+            .collect()
+    };
+    files.iter().map(of_file).collect()
+}
+
+#[test]
+fn captions_are_compared_with_the_texts_of_their_pictures() {
+    if !models_can_run() {
+        return;
+    }
+    let (_folder, shard, files) = data();
+    let (report, told) = eval(
+        "captioner",
+        &shard,
+        &["--truth", "fits", "--decoding", "greedy"],
+    );
+    for (key, count) in [
+        ("rows", 9),
+        ("incomplete", 2),
+        ("pictures", 3),
+        ("texts", 4),
+        ("unusable", 1),
+        ("shards", 1),
+    ] {
+        assert_eq!(report[key], count, "{key}");
+    }
+    assert!(told.contains("picture of row 6"), "{told}");
+    assert!(told.contains("CIDEr-D"), "{told}");
+
+    let model = package("captioner");
+    let arguments = [
+        "caption",
+        "--model",
+        model.to_str().unwrap(),
+        "--decoding",
+        "greedy",
+    ];
+    let files = files.iter().map(String::as_str);
+    let ran = capfilt(arguments.into_iter().chain(files)).expect_code(0);
+    let written: Vec<String> = ran
+        .stdout
+        .lines()
+        .map(|line| {
+            serde_json::from_str::<Value>(line).unwrap()["caption"]
+                .as_str()
+                .unwrap()
+                .to_owned()
+        })
+        .collect();
+    let mut captions = Captions::default();
+    for (tokens, (_, texts)) in tokenize(&written).iter().zip(PICTURES) {
+        captions.push(tokens, &tokenize(texts)).unwrap();
+    }
+    let expected = json!({
+        "bleu": bleu(&captions),
+        "rouge_l": mean(&rouge_l(&captions)),
+        "cider_d": mean(&cider_d(&captions)),
+    });
+    assert_eq!(report["metrics"], expected);
+    let (only, _) = eval(
+        "captioner",
+        &shard,
+        &[
+            "--truth",
+            "fits",
+            "--decoding",
+            "greedy",
+            "--metrics",
+            "rouge-l",
+        ],
+    );
+    assert_eq!(only["metrics"], json!({ "rouge_l": expected["rouge_l"] }));
+}
+
+#[test]
+fn recall_is_that_of_the_scores() {
+    if !models_can_run() {
+        return;
+    }
+    let (_folder, shard, files) = data();
+    let (report, _) = eval(
+        "filter",
+        &shard,
+        &["--truth", "fits", "--metrics", "recall"],
+    );
+    let of_pictures: Vec<&str> = PICTURES
+        .iter()
+        .flat_map(|(_, texts)| *texts)
+        .copied()
+        .collect();
+    let similarities = Matrix::new(scores(&files, &of_pictures, "similarity"), 4).unwrap();
+    let pairs = Pairs::new(3, vec![0, 0, 1, 2]).unwrap();
+    let recall = |ranks: &Ranks, at: &[usize]| {
+        let of = |ranks: &[Option<usize>]| -> Value {
+            at.iter()
+                .map(|&k| (k.to_string(), json!(recall_at(k, ranks))))
+                .collect()
+        };
+        json!({ "image_to_text": of(&ranks.of_pictures), "text_to_image": of(&ranks.of_texts) })
+    };
+    let ranks = Ranks::new(&pairs, &similarities);
+    assert_eq!(
+        report["metrics"],
+        json!({ "recall": recall(&ranks, &[1, 5, 10]) })
+    );
+    assert_eq!(
+        (&report["pictures"], &report["texts"]),
+        (&json!(3), &json!(4))
+    );
+
+    // All are candidates; the model itself says what the matching head makes of them.
+    let (report, _) = eval(
+        "filter",
+        &shard,
+        &[
+            "--truth",
+            "fits",
+            "--metrics",
+            "recall-reranked",
+            "--candidates",
+            "10",
+        ],
+    );
+    let logits = logits(&files, &of_pictures);
+    let score =
+        |picture: usize, text: usize| logits[picture][text] + similarities.pair(picture, text);
+    let all = Candidates::nearest(&pairs, &similarities, 10);
+    let mut expected = recall(&Ranks::again(&pairs, &all, score), &[1, 5, 10]);
+    expected["candidates"] = json!(10);
+    assert_eq!(report["metrics"], json!({ "recall_reranked": expected }));
+
+    // Of one candidate each, what is found is what the similarity puts first.
+    let (report, _) = eval(
+        "filter",
+        &shard,
+        &[
+            "--truth",
+            "fits",
+            "--metrics",
+            "recall-reranked",
+            "--candidates",
+            "1",
+        ],
+    );
+    let nearest = Candidates::nearest(&pairs, &similarities, 1);
+    let again = Ranks::again(&pairs, &nearest, |picture, text| {
+        similarities.pair(picture, text)
+    });
+    let mut expected = recall(&again, &[1]);
+    expected["candidates"] = json!(1);
+    assert_eq!(report["metrics"], json!({ "recall_reranked": expected }));
+}
+
+#[test]
+fn a_picture_finds_the_class_of_the_nearest_prompt() {
+    if !models_can_run() {
+        return;
+    }
+    let (_folder, shard, files) = data();
+    // With one template a class is its prompt.
+    let (report, told) = eval(
+        "filter",
+        &shard,
+        &[
+            "--truth",
+            "fits",
+            "--metrics",
+            "zero-shot",
+            "--template",
+            "a drawing of {}",
+        ],
+    );
+    let classes = [
+        "a blue bus",
+        "a broken picture",
+        "a red square",
+        "two white cats.",
+    ];
+    let prompts = classes.map(|class| format!("a drawing of {class}"));
+    let prompts = prompts.each_ref().map(String::as_str);
+    let similarities = Matrix::new(scores(&files, &prompts, "similarity"), 4).unwrap();
+    let ranks = class_ranks(&similarities, 4, &[2, 3, 0]);
+    let expected = json!({
+        "classes": 4, "templates": 1,
+        "top_1": recall_at(1, &ranks), "top_5": recall_at(5, &ranks),
+    });
+    assert_eq!(report["metrics"], json!({ "zero_shot": expected }));
+    assert!(told.contains("zero-shot top-1"), "{told}");
+}
+
+#[test]
+fn a_filter_is_held_against_the_truth() {
+    if !models_can_run() {
+        return;
+    }
+    let (_folder, shard, files) = data();
+    let (report, told) = eval(
+        "filter",
+        &shard,
+        &[
+            "--truth",
+            "fits",
+            "--group",
+            "noise",
+            "--metrics",
+            "filter",
+            "--threshold",
+            "0.3",
+        ],
+    );
+    let matches = |texts: &[&str]| scores(&files, texts, "match");
+    let mut judged = Vec::new();
+    for (at, (_, texts)) in PICTURES.iter().enumerate() {
+        let of_all = matches(texts);
+        let of_picture = &of_all[at * texts.len()..][..texts.len()];
+        judged.extend(of_picture.iter().map(|score| (f64::from(*score), true)));
+    }
+    let wrong = [
+        (f64::from(matches(&["buy now"])[1]), false),
+        (f64::from(matches(&["IMG_2031.jpg"])[2]), false),
+    ];
+    let numbers = |wrong: &[(f64, bool)]| {
+        let curve = Curve::new(&[judged.as_slice(), wrong].concat()).unwrap();
+        let decisions = curve.decisions(0.3);
+        json!({
+            "by": "match", "threshold": 0.3, "right": 4, "wrong": wrong.len(),
+            "auc": curve.auc(), "average_precision": curve.average_precision(),
+            "precision": decisions.precision(), "recall": decisions.recall(), "f1": decisions.f1(),
+        })
+    };
+    let mut expected = numbers(&wrong);
+    expected["groups"] = json!({
+        "advertisement": numbers(&wrong[..1]),
+        "file name": numbers(&wrong[1..]),
+    });
+    assert_eq!(report["metrics"], json!({ "filter": expected }));
+    assert!(told.contains("file name: AUC"), "{told}");
+}
+
+#[test]
+fn what_cannot_be_evaluated_is_told() {
+    let (folder, shard, _) = data();
+    let filter = package("filter");
+    let refused = |data: &Path, more: &[&str], code| {
+        let arguments = [
+            "eval",
+            "--model",
+            filter.to_str().unwrap(),
+            "--data",
+            data.to_str().unwrap(),
+        ];
+        capfilt(arguments.iter().chain(more))
+            .expect_code(code)
+            .stderr
+    };
+    let none = folder.path().join("none/*.parquet");
+    assert!(refused(&none, &[], 3).contains("finds no file"));
+    let missing = refused(&shard, &["--text", "caption"], 3);
+    assert!(missing.contains("image, text, fits, noise"), "{missing}");
+    let no_truth = refused(&shard, &["--truth", "text"], 3);
+    assert!(no_truth.contains("expected boolean"), "{no_truth}");
+    assert!(refused(&shard, &["--metrics", "bleu"], 2).contains("captioner"));
+    assert!(refused(&shard, &["--metrics", "filter"], 2).contains("--truth"));
+    refused(&shard, &["--metrics", "meteor"], 2);
+    refused(&shard, &["--template", "a photo"], 2);
+    let empty = folder.path().join("empty.parquet");
+    let image: ArrayRef = Arc::new(BinaryArray::from_opt_vec(vec![None]));
+    let text: ArrayRef = Arc::new(StringArray::from(vec![Some("a")]));
+    write_columns(&empty, vec![("image", image), ("text", text)]);
+    if models_can_run() {
+        assert!(refused(&empty, &[], 3).contains("no picture can be used"));
+    }
+}
+
+/// The folder with data that only some machines have.
+fn shared(name: &str) -> Option<PathBuf> {
+    let path = root().join("../shared/data").join(name);
+    if path.exists() {
+        return Some(path);
+    }
+    skipped(format_args!("no data at `../shared/data/{name}`"));
+    None
+}
+
+fn golden() -> Value {
+    let path = root().join("tests/golden/captions.json");
+    serde_json::from_slice(&fs_err::read(path).unwrap()).unwrap()
+}
+
+/// SHA-256 of the tokens, a line for each text.
+fn digest(texts: &[String]) -> String {
+    let lines: String = tokenize(texts)
+        .iter()
+        .map(|tokens| tokens.join(" ") + "\n")
+        .collect();
+    hex_digest(lines.as_bytes())
+}
+
+#[test]
+fn all_captions_of_coco_have_the_tokens_and_scores_of_pycocoevalcap() {
+    let Some(path) = shared("coco-captions-val2017.json") else {
+        return;
+    };
+    let coco: Value = serde_json::from_slice(&fs_err::read(path).unwrap()).unwrap();
+    let annotations = coco["annotations"].as_array().unwrap();
+    let caption = |annotation: &Value| annotation["caption"].as_str().unwrap().to_owned();
+    let captions: Vec<String> = annotations.iter().map(caption).collect();
+    let golden = golden();
+    assert_eq!(captions.len(), golden["whole"]["coco"]["count"]);
+    assert_eq!(digest(&captions), golden["whole"]["coco"]["tokens"]);
+
+    let mut of_picture = std::collections::BTreeMap::<u64, Vec<String>>::new();
+    for annotation in annotations {
+        let id = annotation["image_id"].as_u64().unwrap();
+        of_picture.entry(id).or_default().push(caption(annotation));
+    }
+    let pictures: Vec<Vec<String>> = of_picture.into_values().take(1000).collect();
+    let mut tokens = tokenize(&pictures.concat()).into_iter();
+    let mut captions = Captions::default();
+    for texts in &pictures {
+        let tokens: Vec<_> = tokens.by_ref().take(texts.len()).collect();
+        captions.push(&tokens[0], &tokens[1..]).unwrap();
+    }
+    let expected = &golden["thousand"]["ptb"];
+    let equal = |got: f64, expected: &Value| {
+        let expected = expected.as_f64().unwrap();
+        assert!((got / expected - 1.0).abs() < 1e-12, "{got}, {expected}");
+    };
+    for (n, bleu) in bleu(&captions).into_iter().enumerate() {
+        equal(bleu, &expected["bleu"][n]);
+    }
+    equal(mean(&rouge_l(&captions)).unwrap(), &expected["rouge_l"]);
+    equal(mean(&cider_d(&captions)).unwrap(), &expected["cider_d"]);
+}
+
+#[test]
+fn all_alt_texts_have_the_tokens_of_pycocoevalcap() {
+    let Some(path) = shared("alt-text-10000.parquet") else {
+        return;
+    };
+    let alt_texts: Vec<String> = texts(&read(&path), "TEXT").into_iter().flatten().collect();
+    let golden = golden();
+    assert_eq!(alt_texts.len(), golden["whole"]["alt_texts"]["count"]);
+    assert_eq!(digest(&alt_texts), golden["whole"]["alt_texts"]["tokens"]);
+}

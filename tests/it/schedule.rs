@@ -85,13 +85,13 @@ impl Desk {
     }
 
     /// Starts a scheduler in the background.
-    fn start(&self) -> Child {
-        command()
+    fn start(&self) -> Scheduler {
+        let started = command()
             .args(["schedule", self.pipelines().to_str().unwrap()])
             .stdout(Stdio::null())
             .stderr(Stdio::piped())
-            .spawn()
-            .unwrap()
+            .spawn();
+        Scheduler(started.unwrap())
     }
 
     fn output(&self, name: &str) -> PathBuf {
@@ -125,26 +125,35 @@ impl Desk {
     }
 }
 
-fn signal(child: &Child, name: &str) {
-    let sent = Command::new("kill")
-        .args([format!("-{name}"), child.id().to_string()])
-        .status();
-    assert!(sent.expect("`kill` exists").success());
+/// A scheduler in the background; a test that fails leaves none behind.
+struct Scheduler(Child);
+
+impl Scheduler {
+    fn signal(&self, name: &str) {
+        let sent = Command::new("kill")
+            .args([format!("-{name}"), self.0.id().to_string()])
+            .status();
+        assert!(sent.expect("`kill` exists").success());
+    }
+
+    /// Waits for it to end.
+    fn ended(mut self) -> Ran {
+        let mut stderr = String::new();
+        let said = self.0.stderr.as_mut().unwrap();
+        said.read_to_string(&mut stderr).unwrap();
+        Ran {
+            code: self.0.wait().unwrap().code(),
+            stdout: String::new(),
+            stderr,
+        }
+    }
 }
 
-/// Waits for a scheduler to end.
-fn ended(mut child: Child) -> Ran {
-    let mut stderr = String::new();
-    child
-        .stderr
-        .take()
-        .unwrap()
-        .read_to_string(&mut stderr)
-        .unwrap();
-    Ran {
-        code: child.wait().unwrap().code(),
-        stdout: String::new(),
-        stderr,
+impl Drop for Scheduler {
+    fn drop(&mut self) {
+        // One that has ended by itself is as good.
+        drop(self.0.kill());
+        drop(self.0.wait());
     }
 }
 
@@ -297,8 +306,8 @@ fn a_scheduler_at_work_is_alone_and_notices_what_is_added_and_edited() {
     wait_until("the edit", || !desk.record("b.toml")["next"].is_null());
     fs_err::write(desk.pipelines().join("b.toml"), "schedule = 3").unwrap();
     wait_until("the damage", || desk.record("b.toml")["next"].is_null());
-    signal(&scheduler, "INT");
-    let ran = ended(scheduler).expect_code(0);
+    scheduler.signal("INT");
+    let ran = scheduler.ended().expect_code(0);
     assert!(
         ran.stderr.contains("the other files go on"),
         "{}",
@@ -316,7 +325,7 @@ fn a_scheduler_at_work_is_alone_and_notices_what_is_added_and_edited() {
 }
 
 /// A scheduler whose one run waits for a server that does not answer.
-fn waiting_run(desk: &Desk, url: &str) -> Child {
+fn waiting_run(desk: &Desk, url: &str) -> Scheduler {
     desk.shard("a", 1);
     desk.put("a", "", "in/*.parquet");
     desk.run("a").expect_code(0);
@@ -335,8 +344,8 @@ fn a_signal_stops_the_runs_and_the_state_says_so() {
         assert!(desk.is_held("b"));
         assert!(desk.status("b.toml").ends_with("running"));
         let sent = Instant::now();
-        signal(&scheduler, name);
-        let ran = ended(scheduler).expect_code(0);
+        scheduler.signal(name);
+        let ran = scheduler.ended().expect_code(0);
         assert!(
             sent.elapsed() < Duration::from_secs(3),
             "{:?}",
@@ -372,12 +381,12 @@ fn a_second_signal_ends_everything_at_once() {
     let desk = Desk::new();
     let mut scheduler = waiting_run(&desk, &url);
     let _connection = server.accept().unwrap();
-    signal(&scheduler, "TERM");
-    let mut lines = BufReader::new(scheduler.stderr.take().unwrap()).lines();
+    scheduler.signal("TERM");
+    let mut lines = BufReader::new(scheduler.0.stderr.take().unwrap()).lines();
     assert!(lines.any(|line| line.unwrap().starts_with("stopping")));
     let sent = Instant::now();
-    signal(&scheduler, "TERM");
-    assert!(!scheduler.wait().unwrap().success());
+    scheduler.signal("TERM");
+    assert!(!scheduler.0.wait().unwrap().success());
     assert!(
         sent.elapsed() < Duration::from_secs(1),
         "{:?}",
@@ -397,8 +406,8 @@ fn runs_outlive_a_scheduler_that_dies_and_block_no_other() {
     let desk = Desk::new();
     let mut scheduler = waiting_run(&desk, &server.url("/slow.png"));
     wait_until("the request", || server.requests("/slow.png") == 1);
-    scheduler.kill().unwrap();
-    scheduler.wait().unwrap();
+    scheduler.0.kill().unwrap();
+    scheduler.0.wait().unwrap();
     wait_until("the run to end", || !desk.is_held("b"));
     assert_eq!(desk.manifests("b")[0]["state"], "finished");
     // The next scheduler cannot know how it ended, and finds nothing to do.
@@ -491,8 +500,8 @@ fn a_pipeline_of_every_minute_follows_an_input_that_grows() {
         }
         desk.shard(&minute.to_string(), minute);
     }
-    signal(&scheduler, "TERM");
-    let ran = ended(scheduler).expect_code(0);
+    scheduler.signal("TERM");
+    let ran = scheduler.ended().expect_code(0);
     for name in ["a", "b"] {
         for manifest in desk.manifests(name) {
             assert_eq!(manifest["state"], "finished");

@@ -42,6 +42,11 @@ const MEANINGS: &[(&str, &str)] = &[
     ("ms", "Duration of the fetch in milliseconds."),
     ("outcome", "`ok`, or the reason why there is no picture."),
     ("path", "A name for the picture, or null."),
+    (
+        "perceptual_hash",
+        "pHash of the stored picture, where a stage looked for duplicates; null for one with too few \
+         features.",
+    ),
     ("reason", "Why it was removed."),
     (
         "reject",
@@ -49,6 +54,10 @@ const MEANINGS: &[(&str, &str)] = &[
     ),
     ("score", "The score that decided; null where there is none."),
     ("scores", "What the scorers said."),
+    (
+        "sha256",
+        "SHA-256 of the stored picture, where a stage looked for duplicates.",
+    ),
     ("source", "Where a text came from."),
     ("stage", "Name of the stage that removed it."),
     ("status", "The HTTP status."),

@@ -213,6 +213,7 @@ fn of_type(data_type: &DataType) -> Map<String, Value> {
         DataType::Boolean => plain("boolean", "boolean"),
         DataType::Int32 => plain("integer", "int32"),
         DataType::Int64 => plain("integer", "int64"),
+        DataType::UInt64 => plain("integer", "uint64"),
         DataType::Float32 => plain("number", "float"),
         DataType::Float64 => plain("number", "double"),
         DataType::Struct(fields) => object(fields.iter().map(AsRef::as_ref)),

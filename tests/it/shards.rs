@@ -45,6 +45,20 @@ pub(crate) fn png(width: u32, height: u32, seed: u8) -> Vec<u8> {
     png_of(&picture(width, height, seed))
 }
 
+/// A square PNG picture that does not compress, of about three bytes a pixel.
+pub(crate) fn noise(side: u32, seed: u32) -> Vec<u8> {
+    let mut state = seed.wrapping_mul(2_654_435_761) | 1;
+    let mut next = || {
+        state ^= state << 13;
+        state ^= state >> 17;
+        state ^= state << 5;
+        state.to_be_bytes()[0]
+    };
+    png_of(&RgbImage::from_fn(side, side, |_, _| {
+        Rgb([next(), next(), next()])
+    }))
+}
+
 /// A picture as PNG.
 pub(crate) fn png_of(picture: &RgbImage) -> Vec<u8> {
     let mut bytes = Vec::new();

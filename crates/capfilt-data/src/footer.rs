@@ -1,14 +1,11 @@
 //! What a Parquet file says about itself, and reading its rows again.
 
-use std::io::{Read, Seek, SeekFrom};
+use std::io::{self, Read};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::UNIX_EPOCH;
 
 use arrow::datatypes::SchemaRef;
 use arrow::error::ArrowError;
-use fs_err::File;
 use parquet::arrow::arrow_reader::{
     ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReader,
     ParquetRecordBatchReaderBuilder,
@@ -18,19 +15,24 @@ use parquet::errors::ParquetError;
 use parquet::file::metadata::{
     ColumnChunkMetaData, PageIndexPolicy, ParquetMetaData, ParquetMetaDataReader, RowGroupMetaData,
 };
+use parquet::file::reader::ChunkReader;
 use sha2::{Digest, Sha256};
 
+use crate::location::Location;
+use crate::open::Open;
 use crate::write::CONTENT;
 
 /// A Parquet file's footer, and what identifies the file.
 #[derive(Clone, Debug)]
 pub struct Footer {
     /// The file.
-    pub path: PathBuf,
+    pub path: Location,
     /// Bytes of the file.
     pub size: u64,
-    /// Nanoseconds since 1970 of the last change.
-    pub modified: u128,
+    /// Nanoseconds since 1970 of a file's last change; an object's entity tag.
+    pub version: String,
+    /// An object's entity tag, on which reading its rows is conditional.
+    pub e_tag: Option<String>,
     /// SHA-256 of the footer's bytes, in hexadecimal.
     pub digest: String,
     /// Columns as Arrow types.
@@ -44,34 +46,54 @@ pub struct Footer {
 pub enum FooterError {
     /// The file could not be opened or read.
     #[error("cannot read a shard")]
-    Io(#[from] std::io::Error),
+    Io(#[from] io::Error),
     /// The bytes are not Parquet, or not all of it is there.
-    #[error("`{}` is not a whole Parquet file", path.display())]
+    #[error("`{path}` is not a whole Parquet file")]
     Parquet {
         /// The file.
-        path: PathBuf,
+        path: Location,
         /// What the reader found.
         #[source]
         source: ParquetError,
     },
     /// The rows are not those that were written.
-    #[error("`{}` is damaged: its rows have another digest than when it was written", path.display())]
+    #[error("`{path}` is damaged: its rows have another digest than when it was written")]
     Damaged {
         /// The file.
-        path: PathBuf,
+        path: Location,
     },
     /// A row could not be read.
-    #[error("cannot read the rows of `{}`", path.display())]
+    #[error("cannot read the rows of `{path}`")]
     Rows {
         /// The file.
-        path: PathBuf,
+        path: Location,
         /// What the reader found.
         #[source]
         source: ArrowError,
     },
 }
 
-const TAIL: u64 = 8;
+impl FooterError {
+    /// What an error of the reader means for the file `path`.
+    fn of_parquet(path: &Location, error: ParquetError) -> Self {
+        let source = match error {
+            ParquetError::External(inner) => match inner.downcast::<io::Error>() {
+                Ok(error) => return Self::Io(*error),
+                Err(inner) => ParquetError::External(inner),
+            },
+            other => other,
+        };
+        Self::Parquet {
+            path: path.clone(),
+            source,
+        }
+    }
+}
+
+/// Bytes at the end of a file that say how long the footer is.
+const TAIL: usize = 8;
+/// Bytes at the end that are read at once: the footer of most files.
+const FOOTER: usize = 64 << 10;
 
 /// SHA-256.
 pub fn digest(bytes: &[u8]) -> [u8; 32] {
@@ -104,41 +126,31 @@ fn lies_nowhere(column: &ColumnChunkMetaData) -> bool {
 }
 
 impl Footer {
-    /// Reads the footer of the file at `path`.
-    pub fn read(path: &Path) -> Result<Self, FooterError> {
-        let refuse = |source| FooterError::Parquet {
-            path: path.to_owned(),
-            source,
-        };
-        let mut file = File::open(path)?;
-        let about = file.metadata()?;
-        let size = about.len();
-        let modified = about
-            .modified()
-            .ok()
-            .and_then(|time| time.duration_since(UNIX_EPOCH).ok())
-            .map_or(0, |since| since.as_nanos());
-        if size < TAIL {
+    /// Reads the footer of the file at `path`; of an object mostly in one request.
+    pub fn read(path: impl Into<Location>) -> Result<Self, FooterError> {
+        let path = path.into();
+        let refuse = |source| FooterError::of_parquet(&path, source);
+        let file = Open::at(&path)?;
+        let size = usize::try_from(file.size).unwrap_or(usize::MAX);
+        let last = |bytes: usize| file.get_bytes(file.size - bytes as u64, bytes);
+        let end = last(size.min(FOOTER)).map_err(refuse)?;
+        let Some((_, tail)) = end.split_last_chunk::<TAIL>() else {
             return Err(refuse(ParquetError::EOF(format!(
                 "it has only {size} bytes"
             ))));
-        }
-        let mut tail = [0; 8];
-        file.seek(SeekFrom::Start(size - TAIL))?;
-        file.read_exact(&mut tail)?;
-        let length = u64::from(u32::from_le_bytes([tail[0], tail[1], tail[2], tail[3]]));
-        if &tail[4..] != b"PAR1" || length + TAIL > size {
+        };
+        let length = u32::from_le_bytes([tail[0], tail[1], tail[2], tail[3]]) as usize;
+        if &tail[4..] != b"PAR1" || length.saturating_add(TAIL) > size {
             return Err(refuse(ParquetError::General(
                 "it does not end as Parquet does".to_owned(),
             )));
         }
-        let mut bytes = Vec::new();
-        file.seek(SeekFrom::Start(size - TAIL - length))?;
-        file.by_ref().take(length).read_to_end(&mut bytes)?;
+        let footer = last(length + TAIL).map_err(refuse)?;
+        let digest = hex_digest(&footer[..length]);
         let metadata = ParquetMetaDataReader::new()
             .with_offset_index_policy(PageIndexPolicy::Optional)
             .with_column_index_policy(PageIndexPolicy::Skip)
-            .parse_and_finish(file.file())
+            .parse_and_finish(&file)
             .map_err(refuse)?;
         if columns_of(&metadata).any(lies_nowhere) {
             return Err(refuse(ParquetError::General(
@@ -153,26 +165,23 @@ impl Footer {
         .unwrap_or_else(|_panic| Err(ParquetError::General("its schema is damaged".to_owned())))
         .map_err(refuse)?;
         Ok(Self {
-            path: path.to_owned(),
-            size,
-            modified,
-            digest: hex_digest(&bytes),
+            size: file.size,
+            version: file.version,
+            e_tag: file.e_tag,
+            digest,
             schema: Arc::new(schema),
             metadata: Arc::new(metadata),
+            path,
         })
     }
 
     /// The same with a page index made for large row groups that have none, so that a part of a row
     /// group can be read. Reads every page header of such a row group.
     pub fn with_pages(self) -> Result<Self, FooterError> {
-        let file = File::open(&self.path)?;
+        let file = Open::again(&self)?;
         let metadata = Arc::unwrap_or_clone(self.metadata);
-        let metadata = crate::pages::with_pages(file.file(), metadata).map_err(|source| {
-            FooterError::Parquet {
-                path: self.path.clone(),
-                source,
-            }
-        })?;
+        let metadata = crate::pages::with_pages(&file, metadata)
+            .map_err(|source| FooterError::of_parquet(&self.path, source))?;
         Ok(Self {
             metadata: Arc::new(metadata),
             ..self
@@ -198,7 +207,10 @@ impl Footer {
             start.saturating_add(length)
         });
         // A file without rows has just its first four bytes before the footer.
-        let mut rows = File::open(&self.path)?.take(ends.max().unwrap_or(4));
+        let rows = Open::again(self)?
+            .get_read(0)
+            .map_err(|source| FooterError::of_parquet(&self.path, source))?;
+        let mut rows = rows.take(ends.max().unwrap_or(4));
         let mut digest = Sha256::new();
         let mut block = vec![0; 1 << 16];
         loop {
@@ -223,11 +235,8 @@ impl Footer {
         columns: Option<&[&str]>,
         rows: usize,
     ) -> Result<ParquetRecordBatchReader, FooterError> {
-        let refuse = |source| FooterError::Parquet {
-            path: self.path.clone(),
-            source,
-        };
-        let file = File::open(&self.path)?.into_parts().0;
+        let refuse = |source| FooterError::of_parquet(&self.path, source);
+        let file = Open::again(self)?;
         let metadata =
             ArrowReaderMetadata::try_new(Arc::clone(&self.metadata), ArrowReaderOptions::new())
                 .map_err(refuse)?;

@@ -5,12 +5,20 @@
 //! named and cut into pieces ([`Shard`], [`Piece`]), and how a Parquet file comes to stand under
 //! its final name ([`PieceWriter`]: whole or not at all).
 //!
+//! Files lie on this machine or in an object store: a [`Location`] is either, and whoever reads or
+//! writes one need not know which.
+//!
 //! [`read`] takes text, binary and image columns in any of the forms in which Parquet brings
 //! them, so that no stage ever downcasts.
 
 pub mod candidate;
 pub mod columns;
 pub mod footer;
+mod lease;
+mod location;
+mod object;
+mod object_error;
+mod open;
 mod pages;
 pub mod piece;
 pub mod read;
@@ -20,11 +28,14 @@ mod write;
 
 pub use candidate::{Candidate, Caption, Kind, Score, Source};
 pub use footer::{Footer, FooterError};
+pub use lease::{Lease, LeaseError};
+pub use location::{Location, LocationError};
+pub use object::Object;
 pub use piece::{Piece, Shard, ShardNameError, clashing};
 pub use read::ColumnError;
 pub use reject::Reject;
 pub use step::Step;
 pub use write::{
-    CONTENT, PieceWriter, Scratch, WriteError, WriteErrorKind, Written, make_folder, remove,
-    remove_leftovers, replace, unnamed_in,
+    CONTENT, PieceWriter, Scratch, WriteError, WriteErrorKind, Written, make_folder,
+    remove_leftovers, unnamed_in,
 };

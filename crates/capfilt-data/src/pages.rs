@@ -4,7 +4,6 @@
 //! read a part of it, and a shard of pictures has to fit into memory. Page headers say enough to
 //! make the index: they are read one after the other, and the pages between them are skipped.
 
-use std::fs::File;
 use std::io::{self, Read};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -18,12 +17,14 @@ use parquet::file::page_index::offset_index::OffsetIndexMetaData;
 use parquet::file::reader::{ChunkReader, Length};
 use parquet::file::serialized_reader::SerializedPageReader;
 
+use crate::open::Open;
+
 /// Row groups of fewer compressed bytes are read whole anyway.
 const LEAST_BYTES: i64 = 16 << 20;
 
 /// Adds a page index for every large row group that has none. A row group in which a page does not
 /// begin with a row stays without: it can only be read whole.
-pub(crate) fn with_pages(file: &File, metadata: ParquetMetaData) -> Result<ParquetMetaData> {
+pub(crate) fn with_pages(file: &Open, metadata: ParquetMetaData) -> Result<ParquetMetaData> {
     let groups = metadata.num_row_groups();
     let mut index = metadata.offset_index().cloned().unwrap_or_default();
     index.resize(groups, Vec::new());
@@ -61,13 +62,13 @@ pub(crate) fn with_pages(file: &File, metadata: ParquetMetaData) -> Result<Parqu
 
 /// Remembers where it was read last: that is where a page header begins.
 struct Recorder {
-    file: File,
+    file: Open,
     last: Mutex<u64>,
 }
 
 impl Length for Recorder {
     fn len(&self) -> u64 {
-        Length::len(&self.file)
+        self.file.len()
     }
 }
 
@@ -76,7 +77,7 @@ impl ChunkReader for Recorder {
 
     fn get_read(&self, start: u64) -> Result<Self::T> {
         *self.last.lock().unwrap_or_else(PoisonError::into_inner) = start;
-        Ok(Box::new(self.file.get_read(start)?))
+        self.file.get_read(start)
     }
 
     fn get_bytes(&self, start: u64, length: usize) -> Result<bytes::Bytes> {
@@ -86,12 +87,12 @@ impl ChunkReader for Recorder {
 
 /// The pages of one column of a row group; `None` where a page begins inside a row.
 fn column_pages(
-    file: &File,
+    file: &Open,
     column: &ColumnChunkMetaData,
     rows: i64,
 ) -> Result<Option<OffsetIndexMetaData>> {
     let recorder = Arc::new(Recorder {
-        file: file.try_clone()?,
+        file: file.clone(),
         last: Mutex::new(0),
     });
     let total = usize::try_from(rows).unwrap_or(0);

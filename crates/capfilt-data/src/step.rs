@@ -1,9 +1,9 @@
-//! The steps by which files come to stand in an output folder, any of which may be a program's last.
+//! The steps by which files come to stand in an output, any of which may be a program's last.
 
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// One change of what is on disk. Every change on the way to a finished file is made through
+/// One change of what is on disk or in a store. Every change on the way to a finished file is made through
 /// [`Step::take`], so that a test can end the program before and after each of them:
 /// `CAPFILT_END=before-rename:3` aborts it just before its third rename. That is all the variable
 /// can do, and without it a step costs a look at a static.
@@ -21,8 +21,12 @@ pub enum Step {
     Rename,
     /// The names in a folder are put on disk.
     SyncFolder,
-    /// A hidden file goes.
+    /// A file or an object goes.
     Delete,
+    /// A part of an object goes up.
+    Part,
+    /// An object gets its content.
+    Put,
 }
 
 /// The variable that ends the program at a step.
@@ -30,7 +34,7 @@ const VARIABLE: &str = "CAPFILT_END";
 
 impl Step {
     /// All of them.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 9] = [
         Self::MakeFolder,
         Self::Create,
         Self::Write,
@@ -38,6 +42,8 @@ impl Step {
         Self::Rename,
         Self::SyncFolder,
         Self::Delete,
+        Self::Part,
+        Self::Put,
     ];
 
     /// Its name in the variable.
@@ -50,6 +56,8 @@ impl Step {
             Self::Rename => "rename",
             Self::SyncFolder => "sync-folder",
             Self::Delete => "delete",
+            Self::Part => "part",
+            Self::Put => "put",
         }
     }
 

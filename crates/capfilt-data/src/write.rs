@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::io::{self, Write};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use arrow::array::{Array, RecordBatch};
@@ -14,10 +14,11 @@ use parquet::file::metadata::KeyValue;
 use parquet::file::properties::{EnabledStatistics, WriterProperties};
 use parquet::schema::types::ColumnPath;
 use sha2::{Digest, Sha256};
-use tempfile::NamedTempFile;
+use tempfile::{NamedTempFile, TempDir};
 
 use crate::columns::{HUGGING_FACE, IMAGE};
 use crate::footer::hex;
+use crate::location::Location;
 use crate::step::Step;
 
 /// Rows of a row group at most.
@@ -36,10 +37,10 @@ pub const CONTENT: &str = "capfilt.content";
 
 /// A Parquet file that could not be written.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot write `{}`", path.display())]
+#[error("cannot write `{path}`")]
 pub struct WriteError {
     /// The final name.
-    pub path: PathBuf,
+    pub path: Location,
     /// What went wrong.
     #[source]
     pub kind: WriteErrorKind,
@@ -84,11 +85,46 @@ struct SinkState {
     error: Option<io::Error>,
 }
 
+/// A file that does not have its final name yet.
+enum Unfinished {
+    /// Beside it, hidden.
+    Named(NamedTempFile),
+    /// On this machine, without any name: the final one is that of an object.
+    Unnamed(File),
+}
+
+impl Unfinished {
+    /// The beginning of the file that will be called `path`.
+    fn of(path: &Location) -> io::Result<Self> {
+        let folder = path.scratch();
+        match path {
+            Location::File(_) => hidden_in(&folder).map(Self::Named),
+            Location::Object(_) => unnamed_in(&folder).map(Self::Unnamed),
+        }
+    }
+
+    fn as_file(&self) -> &File {
+        match self {
+            Self::Named(file) => file.as_file(),
+            Self::Unnamed(file) => file,
+        }
+    }
+
+    /// Gives it the name `path`.
+    fn publish(self, path: &Location) -> io::Result<()> {
+        match (self, path) {
+            (Self::Named(file), Location::File(path)) => name(file, path),
+            (Self::Unnamed(mut file), Location::Object(object)) => object.upload(&mut file),
+            _ => Err(io::Error::other("a file cannot move between stores")),
+        }
+    }
+}
+
 /// Writes to a file, and keeps the digest of what was written and the first error. (The Parquet
 /// writer turns IO errors into text.)
 #[derive(Clone)]
 struct Sink {
-    file: Arc<NamedTempFile>,
+    file: Arc<Unfinished>,
     state: Arc<Mutex<SinkState>>,
 }
 
@@ -143,9 +179,10 @@ pub struct Written {
 }
 
 /// Writes one Parquet file: into a hidden file beside the final name, which takes the final name
-/// once everything is on disk. Dropping the writer before that leaves nothing behind.
+/// once everything is on disk; for an object into a file without a name, which is then put there as
+/// a whole. Dropping the writer before that leaves nothing behind.
 pub struct PieceWriter {
-    path: PathBuf,
+    path: Location,
     sink: Sink,
     writer: ArrowWriter<Sink>,
     rows: u64,
@@ -153,15 +190,13 @@ pub struct PieceWriter {
 
 impl PieceWriter {
     /// Starts the file that will be called `path`, in a folder that is made if need be.
-    pub fn create(path: &Path, schema: SchemaRef) -> Result<Self, WriteError> {
-        Self::try_create(path, schema).map_err(|kind| WriteError {
-            path: path.to_owned(),
-            kind,
-        })
+    pub fn create(path: impl Into<Location>, schema: SchemaRef) -> Result<Self, WriteError> {
+        let path = path.into();
+        Self::try_create(&path, schema).map_err(|kind| WriteError { path, kind })
     }
 
-    fn try_create(path: &Path, schema: SchemaRef) -> Result<Self, WriteErrorKind> {
-        let file = hidden_in(folder_of(path)).map_err(WriteErrorKind::of_io)?;
+    fn try_create(path: &Location, schema: SchemaRef) -> Result<Self, WriteErrorKind> {
+        let file = Unfinished::of(path).map_err(WriteErrorKind::of_io)?;
         let sink = Sink {
             file: Arc::new(file),
             state: Arc::default(),
@@ -188,7 +223,7 @@ impl PieceWriter {
             .build();
         let writer = ArrowWriter::try_new(sink.clone(), schema, Some(properties))?;
         Ok(Self {
-            path: path.to_owned(),
+            path: path.clone(),
             sink,
             writer,
             rows: 0,
@@ -263,7 +298,7 @@ impl PieceWriter {
         let file = Arc::into_inner(sink.file)
             .ok_or_else(|| io(io::Error::other("the file is still being written")))?;
         let bytes = file.as_file().metadata().map_err(io)?.len();
-        name(file, &path).map_err(io)?;
+        file.publish(&path).map_err(io)?;
         Ok(Written {
             rows,
             bytes,
@@ -298,7 +333,7 @@ fn readable_by_all(_: &NamedTempFile) -> io::Result<()> {
 }
 
 /// The folder in which `path` lies.
-fn folder_of(path: &Path) -> &Path {
+pub(crate) fn folder_of(path: &Path) -> &Path {
     let folder = path.parent();
     folder
         .filter(|folder| !folder.as_os_str().is_empty())
@@ -351,16 +386,10 @@ fn name(file: NamedTempFile, path: &Path) -> io::Result<()> {
 }
 
 /// Replaces the file at `path` by `bytes`, whole or not at all.
-pub fn replace(path: &Path, bytes: &[u8]) -> Result<(), WriteError> {
-    let write = || {
-        let mut file = hidden_in(folder_of(path))?;
-        Step::Write.take(|| file.write_all(bytes))?;
-        name(file, path)
-    };
-    write().map_err(|error| WriteError {
-        path: path.to_owned(),
-        kind: WriteErrorKind::of_io(error),
-    })
+pub(crate) fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let mut file = hidden_in(folder_of(path))?;
+    Step::Write.take(|| file.write_all(bytes))?;
+    name(file, path)
 }
 
 /// A file in `folder` that nobody else sees, and that is gone once it is closed.
@@ -372,31 +401,62 @@ pub fn unnamed_in(folder: &Path) -> io::Result<File> {
 
 /// A place for what is only needed until a file is finished; gone when this is dropped.
 #[derive(Debug)]
-pub struct Scratch(PathBuf);
+pub struct Scratch {
+    path: Location,
+    /// For an object, a folder of its own on this machine.
+    folder: Option<TempDir>,
+}
 
 impl Scratch {
-    /// A place beside `path`. Whatever is left there counts as unfinished.
-    pub fn beside(path: &Path) -> Self {
-        let name = path.file_name().unwrap_or_default().to_string_lossy();
-        Self(path.with_file_name(format!("{PREFIX}{name}{SUFFIX}")))
+    /// A place beside the file `path`, and for an object one on this machine. Whatever is left there
+    /// counts as unfinished.
+    pub fn of(path: &Location) -> Result<Self, WriteError> {
+        match path {
+            Location::File(path) => {
+                let name = path.file_name().unwrap_or_default().to_string_lossy();
+                let path = path.with_file_name(format!("{PREFIX}{name}{SUFFIX}"));
+                Ok(Self {
+                    path: path.into(),
+                    folder: None,
+                })
+            }
+            Location::Object(_) => {
+                let mut folder = tempfile::Builder::new();
+                let folder = folder.prefix(PREFIX).tempdir_in(path.scratch());
+                let folder = folder.map_err(|error| WriteError {
+                    path: path.clone(),
+                    kind: WriteErrorKind::of_io(error),
+                })?;
+                Ok(Self {
+                    path: folder.path().join("rows.parquet").into(),
+                    folder: Some(folder),
+                })
+            }
+        }
     }
 
     /// Where it is.
-    pub fn path(&self) -> &Path {
-        &self.0
+    pub const fn path(&self) -> &Location {
+        &self.path
     }
 }
 
 impl Drop for Scratch {
     fn drop(&mut self) {
-        // What cannot be removed now is before the next run.
-        drop(remove(&self.0));
+        // What cannot be removed now is before the next run; a folder goes with its owner.
+        if let (Location::File(path), None) = (&self.path, &self.folder) {
+            drop(remove(path));
+        }
     }
 }
 
-/// Removes unfinished files that a killed process left in `folder` or below, and says how many.
-/// Only for whoever holds the folder's lock.
-pub fn remove_leftovers(folder: &Path) -> io::Result<usize> {
+/// Removes unfinished files that a killed process left in `output` or below, and says how many.
+/// Only for whoever holds the lock on it. In a store there are none.
+pub fn remove_leftovers(output: &Location) -> io::Result<usize> {
+    output.as_file().map_or(Ok(0), remove_leftovers_in)
+}
+
+fn remove_leftovers_in(folder: &Path) -> io::Result<usize> {
     let mut removed = 0;
     let entries = match fs_err::read_dir(folder) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(0),
@@ -410,14 +470,14 @@ pub fn remove_leftovers(folder: &Path) -> io::Result<usize> {
             remove(&entry.path())?;
             removed += 1;
         } else if entry.file_type()?.is_dir() {
-            removed += remove_leftovers(&entry.path())?;
+            removed += remove_leftovers_in(&entry.path())?;
         }
     }
     Ok(removed)
 }
 
 /// Removes a file, unless it is gone: a thread that outlives its piece removes its own.
-pub fn remove(path: &Path) -> io::Result<()> {
+pub(crate) fn remove(path: &Path) -> io::Result<()> {
     match Step::Delete.take(|| fs_err::remove_file(path)) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
         removed => removed,

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use capfilt_data::{Footer, remove_leftovers};
+use capfilt_data::{Footer, Location, remove_leftovers};
 use capfilt_models::{ModelError, Stop};
 
 use crate::counts::DecidedCounts;
@@ -47,11 +47,15 @@ pub struct DecideReport {
 }
 
 /// Decides about every finished piece of `output`. Blocks; no model and no fetch.
-pub fn decide(output: &Path, decision: &Decision, stop: &Stop) -> Result<DecideReport, RunError> {
+pub fn decide(
+    output: &Location,
+    decision: &Decision,
+    stop: &Stop,
+) -> Result<DecideReport, RunError> {
     let began = now();
     let lock = OutputLock::take(output)?;
     let mut record = RunFile::read(output)?.ok_or_else(|| RunError::NothingScored {
-        output: output.to_owned(),
+        output: output.clone(),
     })?;
     let pipeline = pipeline(output, &record, decision)?;
     let rule = &pipeline.keep;
@@ -70,7 +74,7 @@ pub fn decide(output: &Path, decision: &Decision, stop: &Stop) -> Result<DecideR
     let files = record.pieces_of(output)?;
     if files.is_empty() {
         return Err(RunError::NothingScored {
-            output: output.to_owned(),
+            output: output.clone(),
         });
     }
     let decided = each(&files, |file| {
@@ -99,7 +103,11 @@ pub fn decide(output: &Path, decision: &Decision, stop: &Stop) -> Result<DecideR
 }
 
 /// The pipeline that made `output`, deciding as `decision` says.
-fn pipeline(output: &Path, record: &RunFile, decision: &Decision) -> Result<Pipeline, RunError> {
+fn pipeline(
+    output: &Location,
+    record: &RunFile,
+    decision: &Decision,
+) -> Result<Pipeline, RunError> {
     let mut file = record.pipeline.clone();
     if let Some(threshold) = decision.threshold {
         file.keep = Some(KeepTable {
@@ -107,7 +115,7 @@ fn pipeline(output: &Path, record: &RunFile, decision: &Decision) -> Result<Pipe
             where_: None,
         });
     }
-    let path = output.join("run.json");
+    let path = PathBuf::from(output.join("run.json").to_string());
     reload(file, &decision.set, &path, output).map_err(|kind| PipelineError { path, kind }.into())
 }
 
@@ -121,7 +129,7 @@ struct Decided {
 
 /// Decides about the piece at `file`.
 fn one(
-    output: &Path,
+    output: &Location,
     file: &Path,
     rule: &Rule,
     dry_run: bool,

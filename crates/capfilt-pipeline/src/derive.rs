@@ -1,6 +1,7 @@
 //! From a `scored` piece to its `dataset` and `rejected` pieces, without any model.
 
-use std::path::{Path, PathBuf};
+use std::io;
+use std::path::Path;
 use std::str::FromStr;
 use std::sync::Arc;
 
@@ -11,7 +12,8 @@ use arrow::error::ArrowError;
 use capfilt_data::candidate::{captions_array, read_candidates};
 use capfilt_data::footer::hex_digest;
 use capfilt_data::{
-    CONTENT, Candidate, Caption, Footer, FooterError, PieceWriter, Reject, Source, columns,
+    CONTENT, Candidate, Caption, Footer, FooterError, Location, PieceWriter, Reject, Source,
+    columns,
 };
 use datafusion::error::DataFusionError;
 
@@ -46,14 +48,14 @@ const READ: [&str; 10] = [
 /// Where the files of one piece lie.
 #[derive(Clone, Debug)]
 pub(crate) struct PieceFiles {
-    pub(crate) scored: PathBuf,
-    pub(crate) dataset: PathBuf,
-    pub(crate) rejected: PathBuf,
+    pub(crate) scored: Location,
+    pub(crate) dataset: Location,
+    pub(crate) rejected: Location,
 }
 
 impl PieceFiles {
     /// The files of the piece at `file` below the folders of `output`.
-    pub(crate) fn new(output: &Path, file: &Path) -> Self {
+    pub(crate) fn new(output: &Location, file: &Path) -> Self {
         let below = |folder: &str| output.join(folder).join(file);
         Self {
             scored: below("scored"),
@@ -75,7 +77,7 @@ impl PieceFiles {
 }
 
 /// The footer of the derived file at `path`, if that follows from `scored`.
-fn follows(path: &Path, scored: &Footer) -> Option<Footer> {
+fn follows(path: &Location, scored: &Footer) -> Option<Footer> {
     let footer = Footer::read(path).ok()?;
     let content = scored.value(CONTENT);
     (content.is_some() && footer.value(SCORED) == content).then_some(footer)
@@ -209,7 +211,7 @@ fn read(
 
 fn failed(files: &PieceFiles, source: DataFusionError) -> RunError {
     RunError::Plan {
-        piece: files.scored.display().to_string(),
+        piece: files.scored.to_string(),
         source,
     }
 }
@@ -425,20 +427,20 @@ fn removed_batch(rows: &[Removed]) -> Result<RecordBatch, ArrowError> {
     )
 }
 
-/// Reads the footer of a finished piece; `None` where there is none, or one that cannot be read,
+/// Reads the footer of a finished piece; `None` where there is none, or one that is no Parquet file,
 /// which is as good as none.
-pub(crate) fn finished(path: &Path) -> Option<Footer> {
+pub(crate) fn finished(path: &Location) -> Result<Option<Footer>, FooterError> {
     match Footer::read(path) {
-        Ok(footer) => Some(footer),
+        Ok(footer) => Ok(Some(footer)),
+        Err(FooterError::Io(error)) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error @ FooterError::Io(_)) => Err(error),
         Err(error) => {
-            if path.exists() {
-                tracing::warn!(
-                    path = %path.display(),
-                    error = chain(&error),
-                    "a finished piece cannot be read and is made again"
-                );
-            }
-            None
+            tracing::warn!(
+                %path,
+                error = chain(&error),
+                "a finished piece cannot be read and is made again"
+            );
+            Ok(None)
         }
     }
 }

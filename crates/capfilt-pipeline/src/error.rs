@@ -3,7 +3,9 @@
 use std::io;
 use std::path::PathBuf;
 
-use capfilt_data::{ColumnError, FooterError, ShardNameError, WriteError};
+use capfilt_data::{
+    ColumnError, FooterError, LeaseError, Location, LocationError, ShardNameError, WriteError,
+};
 use capfilt_fetch::FetchError;
 use capfilt_models::{ModelError, PackageError};
 use datafusion::error::DataFusionError;
@@ -74,6 +76,24 @@ pub enum PipelineErrorKind {
         #[source]
         source: PackageError,
     },
+    /// A URL that cannot be used.
+    #[error("`{key}`")]
+    Location {
+        /// The key.
+        key: &'static str,
+        /// What is wrong.
+        #[source]
+        source: LocationError,
+    },
+    /// Shards that cannot be looked for.
+    #[error("`source.shards`: cannot look for `{glob}`")]
+    List {
+        /// The glob.
+        glob: String,
+        /// What the store says.
+        #[source]
+        source: io::Error,
+    },
     /// A glob that finds nothing.
     #[error("`source.shards`: `{glob}` finds no file")]
     NoShards {
@@ -85,14 +105,14 @@ pub enum PipelineErrorKind {
     ShardName(#[from] ShardNameError),
     /// Two inputs would be written to the same file.
     #[error(
-        "`{}` and `{}` would both be written to `{file}`; rename one, or choose a glob whose literal \
-         part ends before the folders that tell them apart", first.display(), second.display()
+        "`{first}` and `{second}` would both be written to `{file}`; rename one, or choose a glob whose literal \
+         part ends before the folders that tell them apart"
     )]
     SameName {
         /// One input.
-        first: PathBuf,
+        first: Location,
         /// Another.
-        second: PathBuf,
+        second: Location,
         /// The output file.
         file: String,
     },
@@ -107,8 +127,8 @@ pub enum PipelineErrorKind {
     },
     /// A column that is not there.
     #[error(
-        "`source.columns.{key}`: there is no column `{column}` in `{}`; there are {}",
-        shard.display(), exist.join(", ")
+        "`source.columns.{key}`: there is no column `{column}` in `{shard}`; there are {}",
+        exist.join(", ")
     )]
     MissingColumn {
         /// What the column is for.
@@ -116,31 +136,31 @@ pub enum PipelineErrorKind {
         /// The column.
         column: String,
         /// The shard.
-        shard: PathBuf,
+        shard: Location,
         /// The columns that exist.
         exist: Vec<String>,
     },
     /// A column of a type that is not read.
-    #[error("`source.columns.{key}`: the column `{column}` of `{}`", shard.display())]
+    #[error("`source.columns.{key}`: the column `{column}` of `{shard}`")]
     ColumnType {
         /// What the column is for.
         key: &'static str,
         /// The column.
         column: String,
         /// The shard.
-        shard: PathBuf,
+        shard: Location,
         /// What is wrong.
         #[source]
         source: ColumnError,
     },
     /// No column of the shards is of any use.
     #[error(
-        "`source.columns`: `{}` has none of the columns `url`, `text`, `image`; there are {}; name \
-         them like `columns = {{ url = \"..\", text = \"..\" }}`", shard.display(), exist.join(", ")
+        "`source.columns`: `{shard}` has none of the columns `url`, `text`, `image`; there are {}; name \
+         them like `columns = {{ url = \"..\", text = \"..\" }}`", exist.join(", ")
     )]
     NoColumns {
         /// The shard.
-        shard: PathBuf,
+        shard: Location,
         /// The columns that exist.
         exist: Vec<String>,
     },
@@ -174,12 +194,12 @@ pub enum RunError {
     Pipeline(#[from] PipelineError),
     /// The output folder belongs to another pipeline.
     #[error(
-        "`{}` is the output of the pipeline `{found}`, not of `{expected}`; choose another \
-         `[sink] output` or `--output`", output.display()
+        "`{output}` is the output of the pipeline `{found}`, not of `{expected}`; choose another \
+         `[sink] output` or `--output`"
     )]
     OtherPipeline {
         /// The folder.
-        output: PathBuf,
+        output: Location,
         /// Whose it is.
         found: String,
         /// Who came.
@@ -187,36 +207,36 @@ pub enum RunError {
     },
     /// The output folder was made with other columns of the input.
     #[error(
-        "`{}` was made with other `[source] columns`; choose another `[sink] output` or `--output`",
-        output.display()
+        "`{output}` was made with other `[source] columns`; choose another `[sink] output` or \
+         `--output`"
     )]
     OtherColumns {
         /// The folder.
-        output: PathBuf,
+        output: Location,
     },
     /// `run.json` cannot be understood.
     #[error(
-        "`{}` cannot be read as the record of a run; remove it and run the pipeline again, finished \
-         pieces stay", path.display()
+        "`{path}` cannot be read as the record of a run; remove it and run the pipeline again, finished \
+         pieces stay"
     )]
     Record {
         /// The file.
-        path: PathBuf,
+        path: Location,
         /// What is wrong.
         #[source]
         source: serde_json::Error,
     },
     /// `run.json` has a form that this version does not know.
-    #[error("`{}` was written by a newer capfilt; use that one, or choose another `--output`", path.display())]
+    #[error("`{path}` was written by a newer capfilt; use that one, or choose another `--output`")]
     NewerRecord {
         /// The file.
-        path: PathBuf,
+        path: Location,
     },
     /// Another run writes to the same folder.
-    #[error("another run is writing to `{}`; wait for it, or choose another `--output`", output.display())]
+    #[error("another run is writing to `{output}`; wait for it, or choose another `--output`")]
     Busy {
         /// The folder.
-        output: PathBuf,
+        output: Location,
     },
     /// An evaluation set cannot be read to its end.
     #[error(
@@ -232,14 +252,17 @@ pub enum RunError {
     /// A file without hashes of pictures.
     #[error(transparent)]
     Hashes(#[from] HashFileError),
+    /// The output in a store cannot be locked.
+    #[error("cannot lock the output")]
+    Lock(#[from] LeaseError),
     /// There is nothing to decide about.
-    #[error("`{}` has no finished pieces; run the pipeline first", output.display())]
+    #[error("`{output}` has no finished pieces; run the pipeline first")]
     NothingScored {
         /// The folder.
-        output: PathBuf,
+        output: Location,
     },
     /// A file or folder could not be used.
-    #[error("cannot use the output folder")]
+    #[error("cannot use the output")]
     Io(#[from] io::Error),
     /// A finished piece cannot be read.
     #[error("a finished piece cannot be read; `capfilt run` makes it again")]

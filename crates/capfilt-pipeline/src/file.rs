@@ -48,7 +48,8 @@ pub struct PipelineFile {
 #[derive(Clone, Debug, Deserialize, JsonSchema, PartialEq, Serialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct SourceTable {
-    /// Parquet shards: a path or a glob, or several; relative to the pipeline file.
+    /// Parquet shards: a path, a glob, or a URL of an object store (`s3://`, `gs://`, `az://`), or
+    /// several; paths are relative to the pipeline file.
     #[serde(default)]
     pub shards: Shards,
     /// Which columns hold what.
@@ -221,7 +222,7 @@ pub enum Images {
 #[derive(Clone, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct SinkTable {
-    /// The output folder; relative to the pipeline file.
+    /// The output folder, relative to the pipeline file, or a URL of an object store.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub output: Option<PathBuf>,
 }

@@ -13,6 +13,7 @@
 //! for each stage, and the writer. Row trouble is a reject reason and never an error: no row
 //! disappears before it is written.
 
+mod at_once;
 mod counts;
 mod decide;
 mod derive;
@@ -30,6 +31,7 @@ mod pass;
 mod piece;
 mod plan;
 mod progress;
+mod reader;
 mod recipe;
 mod record;
 mod restore;

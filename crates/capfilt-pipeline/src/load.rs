@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
+use capfilt_data::Location;
 use capfilt_fetch::FetchOptions;
 use toml::Value;
 use toml::de::Error as TomlError;
@@ -33,7 +34,7 @@ pub struct Pipeline {
     /// Its stages.
     pub stages: Vec<Stage>,
     /// The output folder.
-    pub output: PathBuf,
+    pub output: Location,
     pub(crate) keep: Rule,
 }
 
@@ -56,7 +57,7 @@ pub(crate) fn reload(
     file: PipelineFile,
     settings: &[String],
     path: &Path,
-    output: &Path,
+    output: &Location,
 ) -> Result<Pipeline, PipelineErrorKind> {
     let file = if settings.is_empty() {
         file
@@ -70,7 +71,7 @@ pub(crate) fn reload(
         path: path.to_owned(),
         file,
         stages,
-        output: output.to_owned(),
+        output: output.clone(),
         keep,
     })
 }
@@ -103,6 +104,10 @@ fn parse(text: &str, path: &Path, overrides: &Overrides) -> Result<Pipeline, Pip
             "no output folder; name one here or with `--output`",
         )
     })?;
+    let output = Location::parse(output).map_err(|source| PipelineErrorKind::Location {
+        key: "sink.output",
+        source,
+    })?;
     if file.name.trim().is_empty() {
         return Err(value("name", "it is empty; a pipeline needs a name"));
     }
@@ -127,17 +132,19 @@ pub(crate) fn value(key: impl Into<String>, message: impl Into<String>) -> Pipel
 /// Makes the paths of the file independent of the current folder.
 fn anchor(file: &mut PipelineFile, folder: &Path) {
     for shards in &mut file.source.shards.0 {
-        if !shards.contains("://") {
+        if !Location::is_url(shards) {
             *shards = folder.join(&*shards).to_string_lossy().into_owned();
         }
     }
     let dedups = file.stage.iter_mut().flat_map(|stage| &mut stage.dedup);
     for glob in dedups.flat_map(|dedup| &mut dedup.against) {
-        if !glob.contains("://") {
+        if !Location::is_url(glob) {
             *glob = folder.join(&*glob).to_string_lossy().into_owned();
         }
     }
-    let mut paths: Vec<&mut PathBuf> = file.sink.output.iter_mut().collect();
+    let output = file.sink.output.iter_mut();
+    let is_path = |output: &&mut PathBuf| !output.to_str().is_some_and(Location::is_url);
+    let mut paths: Vec<&mut PathBuf> = output.filter(is_path).collect();
     paths.extend(&mut file.after);
     for stage in &mut file.stage {
         paths.extend(stage.caption.as_mut().map(|caption| &mut caption.model));

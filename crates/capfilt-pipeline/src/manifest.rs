@@ -4,8 +4,8 @@
 //! the runs came.
 
 use std::io;
-use std::path::Path;
 
+use capfilt_data::Location;
 use chrono::{DateTime, NaiveDateTime};
 use serde::Deserialize;
 
@@ -20,7 +20,7 @@ const FORM: &str = "%Y-%m-%dT%H-%M-%SZ";
 
 /// Keeps `record` as the manifest of the run that `began` that many seconds after 1970, whole or not
 /// at all. For whoever holds the folder's lock: a name that is free stays free.
-pub(crate) fn keep(record: &RunFile, output: &Path, began: u64) -> Result<(), RunError> {
+pub(crate) fn keep(record: &RunFile, output: &Location, began: u64) -> Result<(), RunError> {
     let began = i64::try_from(began)
         .ok()
         .and_then(|seconds| DateTime::from_timestamp(seconds, 0))
@@ -29,7 +29,7 @@ pub(crate) fn keep(record: &RunFile, output: &Path, began: u64) -> Result<(), Ru
     let folder = output.join(FOLDER);
     let mut path = folder.join(format!("{name}.json"));
     let mut nth = 2;
-    while path.try_exists()? {
+    while path.is_file()? {
         // In two digits at least, so that names still sort.
         path = folder.join(format!("{name}-{nth:02}.json"));
         nth += 1;
@@ -54,27 +54,18 @@ pub struct NewOutput {
 
 impl NewOutput {
     /// The name of the newest manifest in `output` of a run that ended as finished or partial.
-    pub fn newest(&mut self, output: &Path) -> io::Result<Option<&str>> {
+    pub fn newest(&mut self, output: &Location) -> io::Result<Option<&str>> {
         let folder = output.join(FOLDER);
-        let mut names = Vec::new();
-        match fs_err::read_dir(&folder) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            entries => {
-                for entry in entries? {
-                    let name = entry?.file_name();
-                    let name = name.to_str().and_then(|name| name.strip_suffix(".json"));
-                    let newer = |name: &&str| Some(*name) > self.looked.as_deref();
-                    names.extend(
-                        name.filter(|name| is_manifest(name))
-                            .filter(newer)
-                            .map(str::to_owned),
-                    );
-                }
-            }
-        }
+        let mut names: Vec<String> = folder
+            .files()?
+            .iter()
+            .filter_map(|file| file.to_str()?.strip_suffix(".json"))
+            .filter(|name| is_manifest(name) && Some(*name) > self.looked.as_deref())
+            .map(str::to_owned)
+            .collect();
         names.sort_unstable();
         for name in names.iter().rev() {
-            if has_output(&fs_err::read(folder.join(format!("{name}.json")))?) {
+            if has_output(&folder.join(format!("{name}.json")).read()?) {
                 self.newest = Some(name.clone());
                 break;
             }

@@ -8,11 +8,10 @@
 //! shard ── source ── others ────┘
 //! ```
 
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use arrow::datatypes::SchemaRef;
-use capfilt_data::{Footer, columns};
+use capfilt_data::{Footer, Location, columns};
 use datafusion::error::{DataFusionError, Result};
 use datafusion::physical_expr::expressions::col;
 use datafusion::physical_plan::ExecutionPlan;
@@ -44,7 +43,7 @@ pub(crate) struct Pass {
     /// Those of them of which something is used again.
     pub(crate) stored: Option<Stored>,
     /// The file.
-    pub(crate) path: PathBuf,
+    pub(crate) path: Location,
     /// Its key-value pairs, as far as they are known before the first row.
     pub(crate) pairs: Vec<(String, String)>,
     /// Of which rows pictures are stored.

@@ -240,11 +240,12 @@ impl PieceRun {
         if let Some(tally) = tally {
             tally.take_back(&before);
         }
-        let scratch = Scratch::beside(&files.scored);
+        let scratch =
+            Scratch::of(&files.scored).map_err(|error| PieceFailure::Run(error.into()))?;
         let pass = Pass {
             numbers: numbers.clone(),
             stored: None,
-            path: scratch.path().to_owned(),
+            path: scratch.path().clone(),
             pairs: self.pairs(todo, "2"),
             images: images(&old),
             again: true,

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use arrow::datatypes::FieldRef;
-use capfilt_data::{Footer, Piece, Shard, clashing, columns};
+use capfilt_data::{Footer, Location, Piece, Shard, clashing, columns};
 use capfilt_models::{Package, Task};
 
 use crate::error::{PipelineError, PipelineErrorKind, chain};
@@ -15,7 +15,7 @@ use crate::file::{Columns, Images, Shards};
 use crate::keep::Rule;
 use crate::load::Pipeline;
 use crate::recipe::Recipe;
-use crate::source::{Found, Mapping, find, identity, open};
+use crate::source::{Found, Mapping, find, identity, open_all};
 use crate::stages::{Decode, Dedup, Stage, Verb};
 use crate::{record, row};
 
@@ -39,7 +39,7 @@ pub struct Plan {
 #[derive(Clone, Debug)]
 pub(crate) struct FailedShard {
     pub(crate) shard: Shard,
-    pub(crate) path: PathBuf,
+    pub(crate) path: Location,
     pub(crate) reason: String,
 }
 
@@ -71,8 +71,8 @@ fn build(pipeline: &Pipeline) -> Result<Plan, PipelineErrorKind> {
     let mut failed = Vec::new();
     let mut first_error = None;
     let mut conditions = HashMap::new();
-    for found in found {
-        match open(&found) {
+    for (found, opened) in open_all(found) {
+        match opened {
             Ok(footer) => shards.push(plan_shard(pipeline, &found, footer, &mut conditions)?),
             Err(error) => {
                 failed.push(FailedShard {
@@ -142,7 +142,7 @@ fn evaluation(pipeline: &Pipeline) -> Result<Option<Plan>, PipelineErrorKind> {
         .iter()
         .filter(|shard| shard.mapping.image.is_none());
     let trouble = match (without.next(), plan.failed.first()) {
-        (Some(shard), _) => format!("`{}` has no column `image`", shard.footer.path.display()),
+        (Some(shard), _) => format!("`{}` has no column `image`", shard.footer.path),
         (None, Some(failed)) => failed.reason.clone(),
         (None, None) => return Ok(Some(plan)),
     };
@@ -347,8 +347,7 @@ impl fmt::Display for Plan {
             writeln!(
                 f,
                 "          cannot be read: {} ({})",
-                failed.path.display(),
-                failed.reason
+                failed.path, failed.reason
             )?;
         }
         if let Some(shard) = self.shards.first() {
@@ -386,7 +385,7 @@ impl fmt::Display for Plan {
             writeln!(f, "stage     {verb}{named}: {what}")?;
         }
         writeln!(f, "keep      {}", pipeline.keep.describe())?;
-        writeln!(f, "output    {}", pipeline.output.display())?;
+        writeln!(f, "output    {}", pipeline.output)?;
         let redo = record::outlook(self);
         for line in redo {
             writeln!(f, "          {line}")?;

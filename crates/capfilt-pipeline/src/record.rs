@@ -1,20 +1,19 @@
 //! What is written down about a run: `run.json`, and the key-value pairs of every piece.
 
 use std::collections::BTreeMap;
-use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use capfilt_data::{Footer, Piece, replace};
+use capfilt_data::{Footer, Location, Piece};
 use capfilt_models::runtime;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::counts::{DecidedCounts, ScoredCounts};
-use crate::error::RunError;
+use crate::error::{RunError, chain};
 use crate::file::{Images, PipelineFile};
 use crate::plan::{Plan, ShardPlan};
 use crate::recipe::{Change, StageKey};
-use crate::resume::{Standing, standing};
+use crate::resume::{Standing, standings};
 use crate::shelf::Shelf;
 
 /// Key of the version that wrote a file.
@@ -220,7 +219,7 @@ impl RunFile {
                 .map(|failed| FailureRecord {
                     shard: failed.shard.to_string(),
                     piece: None,
-                    path: failed.path.display().to_string(),
+                    path: failed.path.to_string(),
                     reason: failed.reason.clone(),
                 })
                 .collect(),
@@ -242,9 +241,9 @@ impl RunFile {
     }
 
     /// Reads `run.json` of an output folder; `None` where there is none.
-    pub fn read(output: &Path) -> Result<Option<Self>, RunError> {
+    pub fn read(output: &Location) -> Result<Option<Self>, RunError> {
         let path = output.join("run.json");
-        let text = match fs_err::read_to_string(&path) {
+        let text = match path.read() {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
             text => text?,
         };
@@ -252,26 +251,26 @@ impl RunFile {
             path: path.clone(),
             source,
         };
-        let Form { format } = serde_json::from_str(&text).map_err(unreadable)?;
+        let Form { format } = serde_json::from_slice(&text).map_err(unreadable)?;
         if format > FORMAT {
             return Err(RunError::NewerRecord { path });
         }
-        serde_json::from_str(&text).map(Some).map_err(unreadable)
+        serde_json::from_slice(&text).map(Some).map_err(unreadable)
     }
 
     /// Writes `run.json`, whole or not at all.
-    pub(crate) fn write(&self, output: &Path) -> Result<(), RunError> {
+    pub(crate) fn write(&self, output: &Location) -> Result<(), RunError> {
         self.write_to(&output.join("run.json"))
     }
 
     /// Writes the record to `path`, whole or not at all.
-    pub(crate) fn write_to(&self, path: &Path) -> Result<(), RunError> {
+    pub(crate) fn write_to(&self, path: &Location) -> Result<(), RunError> {
         let mut json = serde_json::to_vec_pretty(self).map_err(|source| RunError::Record {
             path: path.to_owned(),
             source,
         })?;
         json.push(b'\n');
-        Ok(replace(path, &json)?)
+        Ok(path.replace(&json)?)
     }
 }
 
@@ -285,7 +284,7 @@ impl InputRecord {
     fn of(shard: &ShardPlan) -> Self {
         Self {
             shard: shard.shard.to_string(),
-            path: shard.footer.path.display().to_string(),
+            path: shard.footer.path.to_string(),
             size: shard.footer.size,
             footer: shard.footer.digest.clone(),
             rows: shard.footer.rows(),
@@ -383,22 +382,23 @@ pub(crate) fn counts_of(scored: &Footer) -> Option<ScoredCounts> {
 /// What of an existing output would be made again, and why, in lines.
 pub(crate) fn outlook(plan: &Plan) -> Vec<String> {
     let mut reasons: BTreeMap<String, u64> = BTreeMap::new();
-    for (shard, piece) in plan.each_piece() {
-        let what = match standing(plan, shard, piece) {
-            Standing::Scored { due: true, .. } => {
+    for standing in standings(plan) {
+        let what = match standing {
+            Err(error) => format!("cannot be looked at: {}", chain(&error)),
+            Ok(Standing::Scored { due: true, .. }) => {
                 "were tried once; rows that failed in passing will be tried again".to_owned()
             }
-            Standing::Scored { decided: None, .. } => {
+            Ok(Standing::Scored { decided: None, .. }) => {
                 "will be decided again, without any model".to_owned()
             }
-            Standing::Scored {
+            Ok(Standing::Scored {
                 input_changed: true,
                 ..
-            } => "finished, but their shard changed; `--changed` makes them again".to_owned(),
-            Standing::Scored { .. } => "finished".to_owned(),
-            Standing::Missing => "will be made".to_owned(),
-            Standing::Again(reason) => format!("will be made again: {reason}"),
-            Standing::Reuse(change) => {
+            }) => "finished, but their shard changed; `--changed` makes them again".to_owned(),
+            Ok(Standing::Scored { .. }) => "finished".to_owned(),
+            Ok(Standing::Missing) => "will be made".to_owned(),
+            Ok(Standing::Again(reason)) => format!("will be made again: {reason}"),
+            Ok(Standing::Reuse(change)) => {
                 format!("will be made again in part: {}", plan.in_part(&change))
             }
         };

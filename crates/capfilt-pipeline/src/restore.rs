@@ -225,7 +225,7 @@ pub(crate) fn split(
             source,
         })?;
         let failed = |source: DataFusionError| RunError::Plan {
-            piece: scored.path.display().to_string(),
+            piece: scored.path.to_string(),
             source,
         };
         let lost = lost(&batch, &stand, has_picture, &need).map_err(failed)?;

@@ -1,7 +1,8 @@
 //! What an output folder already has.
 
-use capfilt_data::Piece;
+use capfilt_data::{FooterError, Piece};
 
+use crate::at_once::at_once;
 use crate::counts::{DecidedCounts, ScoredCounts};
 use crate::derive::{PieceFiles, finished};
 use crate::file::Images;
@@ -33,30 +34,37 @@ pub(crate) enum Standing {
     },
 }
 
-/// How `piece` stands in the plan's output folder.
-pub(crate) fn standing(plan: &Plan, shard: &ShardPlan, piece: &Piece) -> Standing {
+/// How all pieces of the plan stand in its output, in order.
+pub(crate) fn standings(plan: &Plan) -> Vec<Result<Standing, FooterError>> {
+    let pieces: Vec<_> = plan.each_piece().collect();
+    at_once(&pieces, |(shard, piece)| standing(plan, shard, piece))
+}
+
+fn standing(plan: &Plan, shard: &ShardPlan, piece: &Piece) -> Result<Standing, FooterError> {
     let files = PieceFiles::new(&plan.pipeline.output, &piece.file());
-    let Some(footer) = finished(&files.scored) else {
-        return Standing::Missing;
+    let Some(footer) = finished(&files.scored)? else {
+        return Ok(Standing::Missing);
     };
     let input_changed = footer.value(INPUT) != Some(shard.identity.as_str());
     if footer.rows() != piece.rows {
-        return Standing::Again(if input_changed {
+        return Ok(Standing::Again(if input_changed {
             "the shard has another number of rows".to_owned()
         } else {
             "`source.rows-per-piece` changed".to_owned()
-        });
+        }));
     }
     let (Some(recipe), Some(scored)) = (Recipe::of(&footer), counts_of(&footer)) else {
-        return Standing::Again("it was written by another version".to_owned());
+        return Ok(Standing::Again(
+            "it was written by another version".to_owned(),
+        ));
     };
     if let Some(change) = plan.recipe.change_from(&recipe) {
         // Rows of a shard that changed may be others.
-        return if change.stand == 0 || input_changed {
+        return Ok(if change.stand == 0 || input_changed {
             Standing::Again(change.why)
         } else {
             Standing::Reuse(change)
-        };
+        });
     }
     let decision = plan.pipeline.keep.digest();
     let decided = files.derived(&footer, &decision);
@@ -74,16 +82,16 @@ pub(crate) fn standing(plan: &Plan, shard: &ShardPlan, piece: &Piece) -> Standin
     if !has_pictures {
         let why = "pictures were stored for another decision only".to_owned();
         let stand = plan.recipe.stages.len();
-        return if input_changed {
+        return Ok(if input_changed {
             Standing::Again(why)
         } else {
             Standing::Reuse(Change { stand, why })
-        };
+        });
     }
-    Standing::Scored {
+    Ok(Standing::Scored {
         decided,
         input_changed,
         due: !input_changed && Retry::due(&footer, &scored).is_some(),
         scored,
-    }
+    })
 }

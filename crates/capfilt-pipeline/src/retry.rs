@@ -170,7 +170,7 @@ pub(crate) fn merge(
         }
         let batch = in_columns(old, batch, &schema)?;
         let failed = |source: DataFusionError| RunError::Plan {
-            piece: old.path.display().to_string(),
+            piece: old.path.to_string(),
             source,
         };
         let end = start + batch.num_rows() as u64;

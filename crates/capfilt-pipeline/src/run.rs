@@ -25,7 +25,7 @@ use crate::piece::{Done, PieceRun, Task, Todo};
 use crate::plan::{Plan, check};
 use crate::progress::{Progress, Tally};
 use crate::record::{FailureRecord, RunFile, RunState};
-use crate::resume::{Standing, standing};
+use crate::resume::{Standing, standings};
 use crate::retry::Retry;
 use crate::shelf::{Shelf, blocking};
 use crate::strangers::Stranger;
@@ -84,11 +84,16 @@ pub async fn run(pipeline: &Pipeline, context: RunContext) -> Result<RunReport, 
     let output = pipeline.output.clone();
     // Whoever cannot have the folder learns it before thousands of shards are looked at; and a plan
     // that does not hold makes no folder.
-    let lock = output.is_dir().then(|| OutputLock::take(&output));
-    let lock = lock.transpose()?;
+    let existing = output.clone();
+    let lock = in_background(move || OutputLock::take_existing(&existing)).await??;
     let planned = pipeline.clone();
     let plan = in_background(move || check(&planned)).await??;
-    let lock = lock.map_or_else(|| OutputLock::take(&output), Ok)?;
+    let lock = if let Some(lock) = lock {
+        lock
+    } else {
+        let new = output.clone();
+        in_background(move || OutputLock::take(&new)).await??
+    };
     let previous = previous_run(pipeline)?;
     let finished_before = previous
         .as_ref()
@@ -160,20 +165,20 @@ pub(crate) async fn in_background<T: Send + 'static>(
 
 /// The record of the run before, if there was one. Refuses an output folder of another pipeline.
 pub fn previous_run(pipeline: &Pipeline) -> Result<Option<RunFile>, RunError> {
-    let output = pipeline.output.as_path();
+    let output = &pipeline.output;
     let Some(record) = RunFile::read(output)? else {
         return Ok(None);
     };
     if record.name != pipeline.file.name {
         return Err(RunError::OtherPipeline {
-            output: output.to_owned(),
+            output: output.clone(),
             found: record.name,
             expected: pipeline.file.name.clone(),
         });
     }
     if record.pipeline.source.columns != pipeline.file.source.columns {
         return Err(RunError::OtherColumns {
-            output: output.to_owned(),
+            output: output.clone(),
         });
     }
     Ok(Some(record))
@@ -225,7 +230,7 @@ impl Run {
             decided: 0,
             retried: 0,
         };
-        run.look_around(context.changed);
+        run.look_around(context.changed)?;
         run.find_strangers()?;
         if run.todo.iter().any(|todo| run.needs_models(todo.task)) {
             run.load_runtime()?;
@@ -246,16 +251,19 @@ impl Run {
     }
 
     /// Finds out what is finished, and says what will be made again and why.
-    fn look_around(&mut self, changed: bool) {
+    fn look_around(&mut self, changed: bool) -> Result<(), RunError> {
         let plan = Arc::clone(&self.pieces.plan);
         let (mut again, mut input_changes) = (BTreeMap::<String, u64>::new(), 0_u64);
         self.pieces.tally.update(|progress| {
             progress.pieces_total = plan.pieces() as u64;
             progress.rows_total = plan.rows();
         });
+        let mut standings = standings(&plan).into_iter();
         for (index, shard) in plan.shards.iter().enumerate() {
             for piece in &shard.pieces {
-                let standing = standing(&plan, shard, piece);
+                let Some(standing) = standings.next().transpose()? else {
+                    break;
+                };
                 let task = match &standing {
                     Standing::Missing => Task::Score,
                     Standing::Again(reason) => {
@@ -322,6 +330,7 @@ impl Run {
             0 => {}
             pieces => tracing::info!("rows of {pieces} finished pieces are tried again"),
         }
+        Ok(())
     }
 
     fn find_strangers(&mut self) -> Result<(), RunError> {
@@ -485,7 +494,7 @@ impl Run {
         self.record.failed.push(FailureRecord {
             shard: shard.shard.to_string(),
             piece: Some(piece),
-            path: shard.footer.path.display().to_string(),
+            path: shard.footer.path.to_string(),
             reason,
         });
     }

@@ -27,19 +27,16 @@ use capfilt_data::{Candidate, ColumnError, Footer, Shard, Source, columns};
 use capfilt_fetch::Bytes;
 use datafusion::datasource::listing::PartitionedFile;
 use datafusion::datasource::object_store::ObjectStoreUrl;
-use datafusion::datasource::physical_plan::parquet::{
-    DefaultParquetFileReaderFactory, ParquetAccessPlan, RowGroupAccess,
-};
+use datafusion::datasource::physical_plan::parquet::{ParquetAccessPlan, RowGroupAccess};
 use datafusion::datasource::physical_plan::{
     FileGroup, FileScanConfigBuilder, ParquetFileReaderFactory, ParquetSource,
 };
 use datafusion::datasource::source::DataSourceExec;
 use datafusion::error::{DataFusionError, Result};
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
-use datafusion::object_store::local::LocalFileSystem;
-use datafusion::object_store::path::Path as StorePath;
 use datafusion::parquet::arrow::arrow_reader::{ArrowReaderOptions, RowSelection};
 use datafusion::parquet::arrow::async_reader::AsyncFileReader;
+use datafusion::parquet::errors::ParquetError;
 use datafusion::parquet::file::metadata::ParquetMetaData;
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::metrics::ExecutionPlanMetricsSet;
@@ -49,6 +46,7 @@ use futures::{FutureExt, Stream, StreamExt};
 use crate::file::TextSource;
 use crate::numbers::{Each, Numbers};
 use crate::operator::{Operator, StageExec};
+use crate::reader::{self, Readers};
 use crate::row::{self, BATCH_ROWS};
 use crate::source::Mapping;
 use crate::window::Window;
@@ -84,10 +82,6 @@ pub(crate) fn stored(
 }
 
 fn scan(footer: &Footer, numbers: &Numbers) -> Result<Arc<dyn ExecutionPlan>> {
-    // The library wants absolute paths without `..`.
-    let path = fs_err::canonicalize(&footer.path)?;
-    let location = StorePath::from_absolute_path(&path)
-        .map_err(|error| DataFusionError::ObjectStore(Box::new(error.into())))?;
     let groups = footer.metadata.num_row_groups();
     let windows = windows(footer, numbers);
     let files: Vec<PartitionedFile> = windows
@@ -95,16 +89,14 @@ fn scan(footer: &Footer, numbers: &Numbers) -> Result<Arc<dyn ExecutionPlan>> {
         .map(|window| {
             let mut plan = ParquetAccessPlan::new_none(groups);
             plan.set(window.group, window.access());
-            let mut file = PartitionedFile::new("", footer.size).with_extension(plan);
-            file.object_meta.location = location.clone();
-            file
+            let file = reader::file(&footer.path, footer.size, footer.e_tag.clone())?;
+            Ok(file.with_extension(plan))
         })
-        .collect();
-    let store = Arc::new(LocalFileSystem::new());
+        .collect::<Result<_>>()?;
     let source = ParquetSource::new(Arc::clone(&footer.schema)).with_parquet_file_reader_factory(
         Arc::new(KnownFooter {
             metadata: Arc::clone(&footer.metadata),
-            factory: DefaultParquetFileReaderFactory::new(store),
+            readers: Readers::default(),
         }),
     );
     let config = FileScanConfigBuilder::new(ObjectStoreUrl::local_filesystem(), Arc::new(source))
@@ -184,7 +176,7 @@ fn has_pages(metadata: &ParquetMetaData, group: usize) -> bool {
 /// Gives every window the footer that was read when the run was planned.
 struct KnownFooter {
     metadata: Arc<ParquetMetaData>,
-    factory: DefaultParquetFileReaderFactory,
+    readers: Readers,
 }
 
 impl fmt::Debug for KnownFooter {
@@ -201,7 +193,7 @@ impl ParquetFileReaderFactory for KnownFooter {
         hint: Option<usize>,
         metrics: &ExecutionPlanMetricsSet,
     ) -> Result<Box<dyn AsyncFileReader + Send>> {
-        let inner = self.factory.create_reader(partition, file, hint, metrics)?;
+        let inner = self.readers.create_reader(partition, file, hint, metrics)?;
         Ok(Box::new(KnownFooterReader {
             metadata: Arc::clone(&self.metadata),
             inner,
@@ -326,11 +318,9 @@ type NextRows = Option<(RecordBatch, (SendableRecordBatchStream, Each))>;
 /// A shard that gives fewer rows than its footer promised is broken.
 fn ended(mut numbers: Each) -> Result<NextRows> {
     numbers.next().map_or(Ok(None), |missing| {
-        Err(DataFusionError::ParquetError(Box::new(
-            datafusion::parquet::errors::ParquetError::EOF(format!(
-                "the rows end before row {missing}"
-            )),
-        )))
+        Err(DataFusionError::ParquetError(Box::new(ParquetError::EOF(
+            format!("the rows end before row {missing}"),
+        ))))
     })
 }
 

@@ -53,7 +53,7 @@ impl Spill {
 
     fn failed(&self, error: io::Error) -> StageError {
         StageError::Write(WriteError {
-            path: self.folder.clone(),
+            path: self.folder.as_path().into(),
             kind: WriteErrorKind::of_io(error),
         })
     }

@@ -4,11 +4,11 @@
 //! of the old pieces would stand beside those of the new ones, with the same rows. What trainers read
 //! of them goes before the first new piece comes; what was scored goes once all new pieces are there.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::HashSet;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use capfilt_data::{Footer, Shard, remove};
+use capfilt_data::{Footer, Location, Shard};
 
 use crate::derive::PieceFiles;
 use crate::error::RunError;
@@ -27,19 +27,19 @@ impl Stranger {
     /// Those in `output`, where these shards have the pieces at `files`. Files of other shards are none:
     /// an input that is gone takes nothing with it.
     pub(crate) fn find<'a>(
-        output: &Path,
+        output: &Location,
         shards: impl IntoIterator<Item = &'a Shard>,
         files: &HashSet<PathBuf>,
     ) -> Result<Vec<Self>, RunError> {
         let shards: HashSet<&str> = shards.into_iter().map(Shard::as_str).collect();
         let scored = output.join("scored");
         let mut strangers = Vec::new();
-        for file in files_below(&scored)? {
+        for file in scored.parquet_files()? {
             if files.contains(&file) {
                 continue;
             }
             // What cannot be read belongs to nobody.
-            let footer = Footer::read(&scored.join(&file)).ok();
+            let footer = Footer::read(scored.join(&file)).ok();
             let shard = footer.and_then(|footer| footer.value(SHARD).map(str::to_owned));
             if let Some(shard) = shard.filter(|shard| shards.contains(shard.as_str())) {
                 strangers.push(Self { shard, file });
@@ -49,21 +49,21 @@ impl Stranger {
     }
 
     /// Removes what trainers read of it.
-    pub(crate) fn remove_derived(&self, output: &Path) -> io::Result<()> {
+    pub(crate) fn remove_derived(&self, output: &Location) -> io::Result<()> {
         let files = PieceFiles::new(output, &self.file);
-        remove(&files.dataset)?;
-        remove(&files.rejected)
+        files.dataset.remove()?;
+        files.rejected.remove()
     }
 
     /// Removes what was scored.
-    pub(crate) fn remove_scored(&self, output: &Path) -> io::Result<()> {
-        remove(&PieceFiles::new(output, &self.file).scored)
+    pub(crate) fn remove_scored(&self, output: &Location) -> io::Result<()> {
+        PieceFiles::new(output, &self.file).scored.remove()
     }
 }
 
 impl RunFile {
     /// The files of the finished pieces below `scored`, without strangers.
-    pub(crate) fn pieces_of(&self, output: &Path) -> Result<Vec<PathBuf>, RunError> {
+    pub(crate) fn pieces_of(&self, output: &Location) -> Result<Vec<PathBuf>, RunError> {
         let step = self.pipeline.source.rows_per_piece.get();
         let shards: Vec<(Shard, u64)> = self
             .inputs
@@ -77,39 +77,8 @@ impl RunFile {
             .collect();
         let strangers = Stranger::find(output, shards.iter().map(|(shard, _)| shard), &planned)?;
         let strangers: HashSet<PathBuf> = strangers.into_iter().map(|one| one.file).collect();
-        let mut files = files_below(&output.join("scored"))?;
+        let mut files = output.join("scored").parquet_files()?;
         files.retain(|file| !strangers.contains(file));
         Ok(files)
     }
-}
-
-/// The `.parquet` files below `folder`, sorted, as paths below it.
-pub(crate) fn files_below(folder: &Path) -> Result<Vec<PathBuf>, RunError> {
-    let mut found = Vec::new();
-    collect(folder, Path::new(""), &mut found)?;
-    Ok(found)
-}
-
-fn collect(folder: &Path, below: &Path, found: &mut Vec<PathBuf>) -> Result<(), RunError> {
-    let mut entries = BTreeMap::new();
-    let listed = match fs_err::read_dir(folder.join(below)) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-        listed => listed?,
-    };
-    for entry in listed {
-        let entry = entry?;
-        entries.insert(entry.file_name(), entry.file_type()?.is_dir());
-    }
-    for (name, is_folder) in entries {
-        let path = below.join(&name);
-        if is_folder {
-            collect(folder, &path, found)?;
-        } else if path
-            .extension()
-            .is_some_and(|extension| extension == "parquet")
-        {
-            found.push(path);
-        }
-    }
-    Ok(())
 }

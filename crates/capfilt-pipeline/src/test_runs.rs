@@ -105,7 +105,7 @@ impl Lab {
     }
 
     fn read(&self, below: &str) -> RecordBatch {
-        let footer = Footer::read(&self.path("out").join(below)).unwrap();
+        let footer = Footer::read(self.path("out").join(below)).unwrap();
         let batches: Vec<RecordBatch> = footer
             .batches(None, 1_000)
             .unwrap()
@@ -316,18 +316,19 @@ async fn derived_files_follow_the_scored_file_that_is_there() {
     let lab = Lab::new();
     lab.shard("a", 5, 7);
     lab.run().await;
-    let files = PieceFiles::new(&lab.path("out"), Path::new("a.parquet"));
-    let old = fs_err::read(&files.scored).unwrap();
+    let files = PieceFiles::new(&lab.path("out").into(), Path::new("a.parquet"));
+    let old = files.scored.read().unwrap();
     // Another writer published other rows under the same name.
     let mut footer = Footer::read(&files.scored).unwrap();
     assert!(files.derived(&footer, &decision(&lab)).is_some());
     let other = Lab::new();
     other.shard("a", 4, 7);
     other.run().await;
-    fs_err::copy(other.path("out/scored/a.parquet"), &files.scored).unwrap();
+    let scored = lab.path("out/scored/a.parquet");
+    fs_err::copy(other.path("out/scored/a.parquet"), &scored).unwrap();
     footer = Footer::read(&files.scored).unwrap();
     assert!(files.derived(&footer, &decision(&lab)).is_none());
-    fs_err::write(&files.scored, old).unwrap();
+    fs_err::write(&scored, old).unwrap();
     footer = Footer::read(&files.scored).unwrap();
     assert!(files.derived(&footer, &decision(&lab)).is_some());
 }
@@ -423,7 +424,7 @@ async fn a_shard_that_changed_is_left_until_asked_for() {
 async fn two_runs_cannot_write_to_one_folder() {
     let lab = Lab::new();
     lab.shard("a", 5, 7);
-    let lock = crate::lock::OutputLock::take(&lab.path("out")).unwrap();
+    let lock = crate::lock::OutputLock::take(&lab.path("out").into()).unwrap();
     assert!(matches!(
         lab.try_run().await.unwrap_err(),
         RunError::Busy { .. }
@@ -483,14 +484,14 @@ async fn a_decision_is_taken_again_without_the_shards() {
         dry_run,
         ..Decision::default()
     };
-    let report = decide(&lab.path("out"), &by_text(true), &Stop::new()).unwrap();
+    let report = decide(&lab.path("out").into(), &by_text(true), &Stop::new()).unwrap();
     assert_eq!(
         (report.before.images, report.after.images, report.pieces),
         (25, 1, 3)
     );
     assert_eq!(lab.read("dataset/a/0.parquet").num_rows(), 10);
-    decide(&lab.path("out"), &by_text(false), &Stop::new()).unwrap();
+    decide(&lab.path("out").into(), &by_text(false), &Stop::new()).unwrap();
     assert_eq!(lab.read("dataset/a/0.parquet").num_rows(), 1);
-    let again = decide(&lab.path("out"), &by_text(false), &Stop::new()).unwrap();
+    let again = decide(&lab.path("out").into(), &by_text(false), &Stop::new()).unwrap();
     assert_eq!(again.unchanged, 3);
 }

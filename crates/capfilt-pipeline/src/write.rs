@@ -5,13 +5,13 @@
 
 use std::collections::BTreeMap;
 use std::iter::Peekable;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, BinaryArray, RecordBatch, StringArray, UInt64Array};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use capfilt_data::candidate::read_candidates;
-use capfilt_data::{Candidate, PieceWriter, Written, columns};
+use capfilt_data::{Candidate, Location, PieceWriter, Written, columns};
 use datafusion::error::{DataFusionError, Result};
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use futures::{Stream, StreamExt, stream};
@@ -37,7 +37,7 @@ use crate::window::Window;
 #[derive(Debug)]
 pub(crate) struct WriteRows {
     /// The file's final name.
-    pub(crate) path: PathBuf,
+    pub(crate) path: Location,
     /// The rows that shall come.
     pub(crate) numbers: Numbers,
     /// Columns of the file.
@@ -56,7 +56,7 @@ impl Operator for WriteRows {
     const NAME: &'static str = "WriteExec";
 
     fn describe(&self) -> String {
-        self.path.display().to_string()
+        self.path.to_string()
     }
 
     fn schema(&self, _: &SchemaRef) -> SchemaRef {
@@ -74,7 +74,7 @@ impl Operator for WriteRows {
     ) -> impl Stream<Item = Result<RecordBatch>> + Send + 'static {
         let schema = self.schema(&input.schema());
         stream::once(async move {
-            let file = self.path.display().to_string();
+            let file = self.path.to_string();
             let written = self.write(input, &context).await?;
             let columns: Vec<ArrayRef> = vec![
                 Arc::new(StringArray::from(vec![file])),
@@ -131,8 +131,7 @@ impl WriteRows {
         tally: Option<&Tally>,
     ) -> Result<ScoredCounts> {
         let mut all = ScoredCounts::default();
-        let folder = self.path.parent().unwrap_or_else(|| Path::new("."));
-        let mut order = Order::new(&self.numbers, folder);
+        let mut order = Order::new(&self.numbers, &self.path.scratch());
         while let Some(batch) = input.next().await {
             let spilled = order.put(batch?)?;
             if let Some(window) = window {

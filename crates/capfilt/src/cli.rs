@@ -123,10 +123,11 @@ pub(crate) struct PipelineArgs {
     /// The pipeline file
     #[arg(value_name = "PIPELINE.toml")]
     pub(crate) pipeline: PathBuf,
-    /// Read these shards instead of `[source] shards` (may be given more than once)
+    /// Read these shards instead of `[source] shards`: paths, globs or URLs of object stores (may be
+    /// given more than once)
     #[arg(long, value_name = "GLOB", num_args = 1..)]
     pub(crate) input: Vec<String>,
-    /// Write into this folder instead of `[sink] output`
+    /// Write into this folder, or below this URL of an object store, instead of `[sink] output`
     #[arg(long, value_name = "DIR")]
     pub(crate) output: Option<PathBuf>,
     /// Set one value of the pipeline file (may be given more than once)
@@ -140,7 +141,7 @@ pub(crate) struct PipelineArgs {
 #[derive(Args, Debug)]
 #[command(after_help = "Example:\n  capfilt decide out/ --threshold 0.6 --dry-run")]
 pub(crate) struct Decide {
-    /// The output folder of a run
+    /// The output folder of a run, or its URL
     #[arg(value_name = "OUTPUT")]
     pub(crate) output: PathBuf,
     /// Keep a caption when its score is above this

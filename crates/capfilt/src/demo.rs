@@ -126,16 +126,13 @@ pub(crate) async fn run(output: Option<&Path>, session: &Session) -> Result<(), 
         session.say(format_args!("`{}` was finished before", output.display()));
     }
 
-    let page = report::write(output)?;
-    summary::tell(&report::survey(output)?, session);
+    let page = report::write(&pipeline.output)?;
+    summary::tell(&report::survey(&pipeline.output)?, session);
     session.say(format_args!(
         "dataset   {}",
         output.join("dataset").display()
     ));
-    session.say(format_args!(
-        "page      {} (open it in a browser)",
-        page.display()
-    ));
+    session.say(format_args!("page      {page} (open it in a browser)"));
     session.say(format_args!(
         "time      {:.1} s",
         start.elapsed().as_secs_f64()

@@ -11,9 +11,7 @@ mod matches;
 mod report;
 mod zero_shot;
 
-use std::path::PathBuf;
-
-use capfilt_data::{ColumnError, FooterError};
+use capfilt_data::{ColumnError, FooterError, Location};
 use clap::ValueEnum;
 
 pub(crate) use captions::caption_scores;
@@ -62,8 +60,7 @@ pub(crate) enum EvalError {
     Shard(#[from] FooterError),
     /// A column that is not there.
     #[error(
-        "`{}` has no column `{column}` for `--{option}`; it has {}",
-        shard.display(),
+        "`{shard}` has no column `{column}` for `--{option}`; it has {}",
         exist.join(", ")
     )]
     MissingColumn {
@@ -72,19 +69,19 @@ pub(crate) enum EvalError {
         /// The column.
         column: String,
         /// The file.
-        shard: PathBuf,
+        shard: Location,
         /// The columns that are there.
         exist: Vec<String>,
     },
     /// A column of a type that will not do.
-    #[error("column `{column}` of `{}` cannot be used for `--{option}`", shard.display())]
+    #[error("column `{column}` of `{shard}` cannot be used for `--{option}`")]
     Column {
         /// The option that names it.
         option: &'static str,
         /// The column.
         column: String,
         /// The file.
-        shard: PathBuf,
+        shard: Location,
         /// What is wrong.
         source: ColumnError,
     },

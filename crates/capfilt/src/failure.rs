@@ -37,6 +37,9 @@ pub(crate) enum Failure {
     /// A pipeline file was refused.
     #[error(transparent)]
     Pipeline(#[from] capfilt_pipeline::PipelineError),
+    /// A URL cannot be used.
+    #[error(transparent)]
+    Location(#[from] capfilt_data::LocationError),
     /// A run failed.
     #[error(transparent)]
     Run(#[from] RunError),
@@ -100,6 +103,7 @@ impl Failure {
             | Self::PackageDecoding(_)
             | Self::Import(_)
             | Self::Pipeline(_)
+            | Self::Location(_)
             | Self::Eval(_) => ExitCode::BadConfig,
             Self::Run(error) if error.is_configuration() => ExitCode::BadConfig,
             Self::Schedule(error) if error.is_configuration() => ExitCode::BadConfig,

@@ -20,9 +20,8 @@ pub(crate) use self::page::visible;
 pub(crate) use self::survey::Survey;
 
 use std::io;
-use std::path::{Path, PathBuf};
 
-use capfilt_data::{ColumnError, FooterError, WriteError};
+use capfilt_data::{ColumnError, FooterError, Location, WriteError};
 
 /// Name of the page in an output folder.
 const NAME: &str = "report.html";
@@ -33,29 +32,29 @@ const PICTURES: usize = 60;
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ReportError {
     /// The folder has no `scored` folder with files in it.
-    #[error("`{}` is no output folder of a run: it has no `scored/*.parquet`", .0.display())]
-    NoOutput(PathBuf),
-    /// A folder cannot be listed.
-    #[error("cannot list the output folder")]
-    List(#[source] io::Error),
+    #[error("`{}` is no output folder of a run: it has no `scored/*.parquet`", .0)]
+    NoOutput(Location),
+    /// The output cannot be listed, or `run.json` not be read.
+    #[error("cannot read the output")]
+    Read(#[source] io::Error),
     /// A file cannot be read, or not as Parquet.
     #[error(transparent)]
     Footer(#[from] FooterError),
     /// A file has other columns than ours.
-    #[error("`{}` has no usable column `{column}`", path.display())]
+    #[error("`{path}` has no usable column `{column}`")]
     Column {
         /// The file.
-        path: PathBuf,
+        path: Location,
         /// The column.
         column: &'static str,
         /// What is wrong with it, unless it is missing.
         source: Option<ColumnError>,
     },
     /// `run.json` is not JSON.
-    #[error("cannot read `{}`", path.display())]
+    #[error("cannot read `{path}`")]
     Facts {
         /// The file.
-        path: PathBuf,
+        path: Location,
         /// What is wrong with it.
         source: serde_json::Error,
     },
@@ -74,24 +73,24 @@ impl ReportError {
             Self::Footer(_) | Self::Column { .. } | Self::Facts { .. } => Some(
                 "the file is damaged or not ours; remove it and run the pipeline again".to_owned(),
             ),
-            Self::List(_) | Self::Write(_) => None,
+            Self::Read(_) | Self::Write(_) => None,
         }
     }
 }
 
 /// Reads what a run did, apart from its pictures.
-pub(crate) fn survey(output: &Path) -> Result<Survey, ReportError> {
+pub(crate) fn survey(output: &Location) -> Result<Survey, ReportError> {
     survey::take(output, facts::read(output)?.threshold)
 }
 
 /// Writes `report.html` into the output folder of a run, and says where it is.
-pub(crate) fn write(output: &Path) -> Result<PathBuf, ReportError> {
+pub(crate) fn write(output: &Location) -> Result<Location, ReportError> {
     let facts = facts::read(output)?;
     let mut survey = survey::take(output, facts.threshold)?;
     let shown = pictures::of(survey.chosen.best(PICTURES), &mut survey.problems);
     let page = page::render(&facts, &survey, &shown);
     let path = output.join(NAME);
-    capfilt_data::replace(&path, page.as_bytes())?;
+    path.replace(page.as_bytes())?;
     Ok(path)
 }
 

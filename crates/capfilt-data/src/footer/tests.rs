@@ -22,7 +22,7 @@ fn what_is_not_parquet_is_refused_with_its_path() {
 #[test]
 fn a_file_that_is_not_there_is_an_io_error() {
     assert!(matches!(
-        Footer::read(Path::new("/nowhere.parquet")),
+        Footer::read(std::path::Path::new("/nowhere.parquet")),
         Err(FooterError::Io(_))
     ));
 }

@@ -9,7 +9,7 @@ use super::*;
 const ROWS: usize = 1_000;
 
 /// A file of one large row group: numbers, pictures of 20 kB, lists of 0 to 3 tags.
-fn shard(version: WriterVersion, page_index: bool) -> File {
+fn shard(version: WriterVersion, page_index: bool) -> Open {
     let mut tags = ListBuilder::new(StringBuilder::new());
     for row in 0..ROWS {
         for tag in 0..row % 4 {
@@ -59,10 +59,10 @@ fn shard(version: WriterVersion, page_index: bool) -> File {
         ArrowWriter::try_new(file.try_clone().unwrap(), batch.schema(), Some(properties)).unwrap();
     writer.write(&batch).unwrap();
     writer.close().unwrap();
-    file
+    Open::file(file).unwrap()
 }
 
-fn metadata(file: &File) -> ParquetMetaData {
+fn metadata(file: &Open) -> ParquetMetaData {
     ParquetMetaDataReader::new()
         .with_offset_index_policy(PageIndexPolicy::Optional)
         .parse_and_finish(file)
@@ -108,6 +108,7 @@ fn a_small_row_group_is_left_alone() {
     writer.write(&batch).unwrap();
     writer.close().unwrap();
     assert!(ParquetRecordBatchReaderBuilder::try_new(file.try_clone().unwrap()).is_ok());
+    let file = Open::file(file).unwrap();
     let before = metadata(&file);
     let pages = before.offset_index().cloned();
     assert_eq!(

@@ -4,6 +4,7 @@ use arrow::datatypes::Schema;
 use super::*;
 use crate::columns::{image_fields, scored};
 use crate::footer::Footer;
+use crate::object::Object;
 
 fn batch(first: u64, rows: u64, bytes: usize) -> RecordBatch {
     let schema = Arc::new(scored(&[]).project(&[0, 3]).unwrap());
@@ -136,9 +137,12 @@ fn leftovers_of_a_killed_process_are_removed_and_nothing_else() {
     fs_err::create_dir_all(&below).unwrap();
     fs_err::write(below.join(".capfilt-x.unfinished"), "").unwrap();
     fs_err::write(below.join("0.parquet"), "").unwrap();
-    assert_eq!(remove_leftovers(folder.path()).unwrap(), 1);
+    assert_eq!(remove_leftovers(&folder.path().into()).unwrap(), 1);
     assert_eq!(names(&below), ["0.parquet"]);
-    assert_eq!(remove_leftovers(&folder.path().join("absent")).unwrap(), 0);
+    assert_eq!(
+        remove_leftovers(&folder.path().join("absent").into()).unwrap(),
+        0
+    );
 }
 
 #[test]
@@ -196,14 +200,60 @@ fn whatever_a_disk_did_to_a_footer_it_is_refused_or_read() {
 #[test]
 fn a_place_for_a_while_is_gone_afterwards_and_counts_as_unfinished() {
     let folder = tempfile::tempdir().unwrap();
-    let scratch = Scratch::beside(&folder.path().join("a.parquet"));
-    fs_err::write(scratch.path(), "half").unwrap();
-    assert_eq!(remove_leftovers(folder.path()).unwrap(), 1);
-    fs_err::write(scratch.path(), "half").unwrap();
+    let scratch = Scratch::of(&folder.path().join("a.parquet").into()).unwrap();
+    let path = scratch.path().as_file().unwrap().to_owned();
+    fs_err::write(&path, "half").unwrap();
+    assert_eq!(remove_leftovers(&folder.path().into()).unwrap(), 1);
+    fs_err::write(&path, "half").unwrap();
     drop(scratch);
     let mut unnamed = unnamed_in(folder.path()).unwrap();
     unnamed.write_all(b"kept nowhere").unwrap();
     assert_eq!(names(folder.path()), [] as [&str; 0]);
+}
+
+#[test]
+fn an_object_has_the_bytes_that_a_file_would_have() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Location::Object(Object::in_memory());
+    // One that goes up at once, and one in parts.
+    for rows in [3, 1_200] {
+        let [file, object] = [folder.path().into(), store.clone()].map(|output| {
+            let path = output.join("scored/a.parquet");
+            let mut writer = PieceWriter::create(&path, batch(0, 0, 0).schema()).unwrap();
+            writer.write(&batch(0, rows, 10_000)).unwrap();
+            let stands = output.parquet_files().unwrap();
+            assert_eq!(
+                stands.len(),
+                usize::from(rows > 3),
+                "only what is published"
+            );
+            writer.publish([]).unwrap();
+            path
+        });
+        assert_eq!(object.read().unwrap(), file.read().unwrap());
+        let [read, expected] = [&object, &file].map(|path| {
+            let footer = Footer::read(path).unwrap();
+            footer.verify().unwrap();
+            let batches = footer.batches(None, 7).unwrap();
+            batches.map(Result::unwrap).collect::<Vec<_>>()
+        });
+        assert!(read == expected);
+    }
+    assert_eq!(
+        store.parquet_files().unwrap(),
+        [Path::new("scored/a.parquet")]
+    );
+    let scratch = Scratch::of(&store.join("scored/a.parquet")).unwrap();
+    let folder = scratch
+        .path()
+        .as_file()
+        .unwrap()
+        .parent()
+        .unwrap()
+        .to_owned();
+    assert!(folder.is_dir());
+    drop(scratch);
+    assert!(!folder.exists());
 }
 
 #[cfg(target_os = "linux")]

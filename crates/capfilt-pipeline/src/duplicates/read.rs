@@ -1,20 +1,17 @@
 //! From Parquet files to the digests and hashes of their pictures.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use capfilt_data::columns::{PERCEPTUAL_HASH, SHA256};
-use capfilt_data::{Footer, columns};
+use capfilt_data::{Footer, Location, columns};
 use datafusion::catalog::streaming::StreamingTable;
-use datafusion::datasource::listing::PartitionedFile;
 use datafusion::datasource::object_store::ObjectStoreUrl;
 use datafusion::datasource::physical_plan::{FileGroup, FileScanConfigBuilder, ParquetSource};
 use datafusion::datasource::source::DataSourceExec;
 use datafusion::datasource::table_schema::TableSchema;
-use datafusion::error::{DataFusionError, Result};
+use datafusion::error::Result;
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
-use datafusion::object_store::path::Path as StorePath;
 use datafusion::parquet::arrow::RowNumber;
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
@@ -23,6 +20,7 @@ use datafusion::prelude::SessionContext;
 use datafusion::scalar::ScalarValue;
 
 use super::Order;
+use crate::reader::{self, Readers};
 
 /// Rank of the first row of a file.
 const FIRST: &str = "first";
@@ -33,19 +31,20 @@ const NUMBER: &str = "number";
 /// read, if it is there.
 #[derive(Clone, Debug)]
 pub struct HashFile {
-    path: PathBuf,
+    path: Location,
     size: u64,
+    e_tag: Option<String>,
     pub(super) rows: u64,
 }
 
 /// A file without hashes.
 #[derive(Debug, thiserror::Error)]
 #[error(
-    "`{}` has no hashes: expected the column `{column}` of type {expected}, got {got}; run its \
-     pipeline again with this version", path.display()
+    "`{path}` has no hashes: expected the column `{column}` of type {expected}, got {got}; run its \
+     pipeline again with this version"
 )]
 pub struct HashFileError {
-    path: PathBuf,
+    path: Location,
     column: &'static str,
     expected: DataType,
     got: String,
@@ -72,6 +71,7 @@ impl HashFile {
         Ok(Self {
             path: footer.path.clone(),
             size: footer.size,
+            e_tag: footer.e_tag.clone(),
             rows: footer.rows(),
         })
     }
@@ -107,19 +107,15 @@ fn table(session: &SessionContext, order: &Order<'_>) -> Result<StreamingTable> 
         .build();
     let mut files = Vec::with_capacity(order.files.len());
     for (first, _, _, file) in &order.files {
-        // The library wants absolute paths.
-        let path = std::path::absolute(&file.path)?;
-        let mut part = PartitionedFile::new("", file.size)
-            .with_partition_values(vec![ScalarValue::UInt64(Some(*first))]);
-        part.object_meta.location = StorePath::from_absolute_path(path)
-            .map_err(|error| DataFusionError::ObjectStore(Box::new(error.into())))?;
-        files.push(part);
+        let file = reader::file(&file.path, file.size, file.e_tag.clone())?;
+        files.push(file.with_partition_values(vec![ScalarValue::UInt64(Some(*first))]));
     }
     let side_by_side = session.copied_config().target_partitions();
     let groups = files.chunks(files.len().div_ceil(side_by_side).max(1));
     let groups: Vec<_> = groups.map(|files| FileGroup::new(files.to_vec())).collect();
     let partitions = groups.len();
-    let source = ParquetSource::new(schema);
+    let readers = Arc::new(Readers::default());
+    let source = ParquetSource::new(schema).with_parquet_file_reader_factory(readers);
     let config = FileScanConfigBuilder::new(ObjectStoreUrl::local_filesystem(), Arc::new(source))
         .with_file_groups(groups)
         .build();

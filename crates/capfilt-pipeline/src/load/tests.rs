@@ -46,7 +46,7 @@ fn names(pipeline: &Pipeline) -> Vec<&str> {
 #[test]
 fn paths_are_relative_to_the_file() {
     let pipeline = parsed(GOOD).unwrap();
-    assert_eq!(pipeline.output, Path::new("folder/out"));
+    assert_eq!(pipeline.output, Path::new("folder/out").into());
     assert_eq!(pipeline.file.source.shards.0, ["folder/data/*.parquet"]);
     assert_eq!(
         pipeline.stages[2].verb.model(),
@@ -62,7 +62,7 @@ fn paths_of_the_command_line_are_not() {
         set: Vec::new(),
     };
     let pipeline = parse(GOOD, Path::new("folder/p.toml"), &overrides).unwrap();
-    assert_eq!(pipeline.output, Path::new("y"));
+    assert_eq!(pipeline.output, Path::new("y").into());
     assert_eq!(pipeline.file.source.shards.0, ["x.parquet"]);
 }
 

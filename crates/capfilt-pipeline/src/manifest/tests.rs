@@ -2,9 +2,9 @@ use tempfile::TempDir;
 
 use super::*;
 
-fn put(output: &Path, name: &str, content: &str) {
-    fs_err::create_dir_all(output.join("runs")).unwrap();
-    fs_err::write(output.join("runs").join(name), content).unwrap();
+fn put(output: &Location, name: &str, content: &str) {
+    let path = output.join("runs").join(name);
+    path.replace(content.as_bytes()).unwrap();
 }
 
 fn state(state: &str) -> String {
@@ -14,7 +14,7 @@ fn state(state: &str) -> String {
 #[test]
 fn only_finished_and_partial_runs_bring_new_output() {
     let folder = TempDir::new().unwrap();
-    let output = folder.path();
+    let output = &folder.path().into();
     let mut new = NewOutput::default();
     assert_eq!(new.newest(output).unwrap(), None, "there is no folder yet");
     put(output, "2026-11-24T22-31-05Z.json", &state("failed"));
@@ -39,6 +39,7 @@ fn only_finished_and_partial_runs_bring_new_output() {
 #[test]
 fn a_second_run_of_one_second_is_newer_than_the_first() {
     let folder = TempDir::new().unwrap();
+    let output = &folder.path().into();
     let mut new = NewOutput::default();
     for name in [
         "2026-11-24T22-31-05Z",
@@ -46,14 +47,15 @@ fn a_second_run_of_one_second_is_newer_than_the_first() {
         "2026-11-24T22-31-05Z-10",
         "2026-11-24T22-31-06Z",
     ] {
-        put(folder.path(), &format!("{name}.json"), &state("finished"));
-        assert_eq!(new.newest(folder.path()).unwrap(), Some(name));
+        put(output, &format!("{name}.json"), &state("finished"));
+        assert_eq!(new.newest(output).unwrap(), Some(name));
     }
 }
 
 #[test]
 fn what_is_no_manifest_is_stepped_over() {
     let folder = TempDir::new().unwrap();
+    let output = &folder.path().into();
     for (name, content) in [
         ("2026-11-24T22-31-05Z.json", "no json"),
         (
@@ -64,7 +66,7 @@ fn what_is_no_manifest_is_stepped_over() {
         ("2026-13-24T22-31-05Z.json", "{\"state\": \"finished\"}"),
         ("2026-11-24T22-31-07Z.txt", "{\"state\": \"finished\"}"),
     ] {
-        put(folder.path(), name, content);
+        put(output, name, content);
     }
-    assert_eq!(NewOutput::default().newest(folder.path()).unwrap(), None);
+    assert_eq!(NewOutput::default().newest(output).unwrap(), None);
 }

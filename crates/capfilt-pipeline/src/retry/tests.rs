@@ -170,7 +170,7 @@ fn rows_that_came_in_take_their_places_and_all_others_stay_as_they_were() {
     assert!(lab.merge(&fresh, false));
 
     let before = old_rows();
-    let after = read(&lab.old.path);
+    let after = read(lab.old.path.as_file().unwrap());
     assert_eq!(after.num_rows(), 40);
     for number in 0..40 {
         let same = before.slice(number, 1) == after.slice(number, 1);
@@ -198,7 +198,7 @@ fn the_pairs_of_a_merged_file_are_those_of_all_its_rows() {
     let lab = Lab::new();
     let fresh = lab.fresh([row("came", None), row("late", Some("connect"))]);
     assert!(lab.merge(&fresh, false));
-    let merged = Footer::read(&lab.old.path).unwrap();
+    let merged = Footer::read(lab.old.path.as_file().unwrap()).unwrap();
     let counts = crate::record::counts_of(&merged).unwrap();
     assert_eq!((counts.rows, counts.candidates["web"]), (40, 40));
     assert_eq!(
@@ -221,10 +221,10 @@ fn the_pairs_of_a_merged_file_are_those_of_all_its_rows() {
 #[test]
 fn a_stopped_merge_leaves_the_file_that_is_there() {
     let lab = Lab::new();
-    let before = fs_err::read(&lab.old.path).unwrap();
+    let before = lab.old.path.read().unwrap();
     let fresh = lab.fresh([row("came", None), row("came", None)]);
     assert!(!lab.merge(&fresh, true));
-    assert_eq!(fs_err::read(&lab.old.path).unwrap(), before);
+    assert_eq!(lab.old.path.read().unwrap(), before);
     let left = fs_err::read_dir(lab.folder.path()).unwrap().count();
     assert_eq!(left, 2, "something was left behind");
 }
@@ -232,9 +232,9 @@ fn a_stopped_merge_leaves_the_file_that_is_there() {
 #[test]
 fn too_few_fresh_rows_are_an_error_and_no_file() {
     let lab = Lab::new();
-    let before = fs_err::read(&lab.old.path).unwrap();
+    let before = lab.old.path.read().unwrap();
     let one = as_scored(&rows(112, &[row("came", None)]), 3);
     let fresh = write(&lab.folder.path().join("fresh"), &one, &[]);
     assert!(merge(&lab.old, 100, &fresh, &lab.numbers, &|| false).is_err());
-    assert_eq!(fs_err::read(&lab.old.path).unwrap(), before);
+    assert_eq!(lab.old.path.read().unwrap(), before);
 }

@@ -14,17 +14,17 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::io;
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use arrow::array::{AsArray, RecordBatch, StringArray, UInt64Array};
 use arrow::datatypes::{DataType, Field, Schema, UInt64Type};
 use arrow::error::ArrowError;
-use capfilt_data::{CONTENT, Footer, FooterError, PieceWriter, Reject, remove};
+use capfilt_data::{CONTENT, Footer, FooterError, Location, PieceWriter, Reject};
 use serde::{Deserialize, Serialize};
 
 use super::Run;
-use crate::derive::PieceFiles;
+use crate::at_once::at_once;
+use crate::derive::{self, PieceFiles};
 use crate::duplicates::{
     Found, HashFile, LARGEST_BUCKET, Likeness, Place, Search, Set, Sets, find,
 };
@@ -33,12 +33,11 @@ use crate::piece::{Task, Todo};
 use crate::plan::Plan;
 use crate::recipe::Recipe;
 use crate::record::{FIRST, SHARD, counts_of};
-use crate::resume::{Standing, standing};
+use crate::resume::{Standing, standings};
 use crate::retry::Retry;
 use crate::row::{Rejection, column, texts};
 use crate::run::in_background;
 use crate::stages::dedup::Duplicates;
-use crate::strangers::files_below;
 
 /// Bytes that the search may hold in sorts and joins before it spills.
 const MEMORY: usize = 1 << 30;
@@ -52,7 +51,7 @@ const SEARCHED: &str = "capfilt.searched";
 /// What was found, below the output.
 const FOUND: &str = ".duplicates.parquet";
 
-/// Folder below the output for what the search spills.
+/// Folder below an output on disk for what the search spills.
 const SPILL: &str = ".search";
 
 /// What was searched.
@@ -129,7 +128,7 @@ impl Run {
 
     /// Forgets what was found: all pieces are past it.
     pub(super) fn forget_duplicates(&self) -> io::Result<()> {
-        remove(&self.pieces.plan.pipeline.output.join(FOUND))
+        self.pieces.plan.pipeline.output.join(FOUND).remove()
     }
 
     /// Takes pieces up to the stage `at`. Leaves what is to be done afterwards, and gives those that
@@ -211,21 +210,22 @@ impl Run {
             return Ok(());
         };
         let shards = sets.shards.iter().enumerate();
-        let todo: VecDeque<Todo> = shards
-            .flat_map(|(index, shard)| shard.pieces.iter().map(move |piece| (index, shard, piece)))
-            .filter(|(_, shard, piece)| {
-                let is_there = |standing| match standing {
-                    Standing::Scored { input_changed, .. } => !input_changed,
-                    Standing::Missing | Standing::Again(_) | Standing::Reuse(_) => false,
-                };
-                !is_there(standing(&sets, shard, piece))
-            })
-            .map(|(shard, _, piece)| Todo {
-                shard,
-                piece: piece.clone(),
-                task: Task::Score,
-            })
-            .collect();
+        let pieces =
+            shards.flat_map(|(index, shard)| shard.pieces.iter().map(move |piece| (index, piece)));
+        let mut todo = VecDeque::new();
+        for ((shard, piece), standing) in pieces.zip(standings(&sets)) {
+            let is_there = match standing? {
+                Standing::Scored { input_changed, .. } => !input_changed,
+                Standing::Missing | Standing::Again(_) | Standing::Reuse(_) => false,
+            };
+            if !is_there {
+                todo.push_back(Todo {
+                    shard,
+                    piece: piece.clone(),
+                    task: Task::Score,
+                });
+            }
+        }
         let failed = self.record.failed.len();
         self.by_the_way(sets, todo).await?;
         // Without all of its pictures, a set would be thought to be kept apart.
@@ -262,7 +262,7 @@ async fn search(plan: &Arc<Plan>, candidates: &[Candidate]) -> Result<ByPiece, R
     let distance = dedup.distance;
     let output = plan.pipeline.output.clone();
     let candidate = |one: &Candidate| one.footer.path.clone();
-    let of_run: HashSet<PathBuf> = candidates.iter().map(candidate).collect();
+    let of_run: HashSet<Location> = candidates.iter().map(candidate).collect();
     let (planned, folder) = (Arc::clone(plan), output.clone());
     let (evaluation, earlier) = in_background(move || {
         let evaluation = match &planned.evaluation {
@@ -294,19 +294,23 @@ async fn search(plan: &Arc<Plan>, candidates: &[Candidate]) -> Result<ByPiece, R
         earlier: hashes(&earlier)?,
         run: hashes(&footers)?,
     };
-    let spill = output.join(SPILL);
-    fs_err::create_dir_all(&spill)?;
+    let spill = output.as_file().map(|folder| folder.join(SPILL));
+    if let Some(folder) = &spill {
+        fs_err::create_dir_all(folder)?;
+    }
     let search = Search {
         distance,
         largest_bucket: LARGEST_BUCKET,
         memory: MEMORY,
-        spill: spill.clone(),
+        spill: spill.clone().unwrap_or_else(std::env::temp_dir),
     };
     let found = find(&sets, &search).await.map_err(|source| RunError::Plan {
         piece: "of the search for duplicates".to_owned(),
         source,
     });
-    fs_err::remove_dir_all(&spill)?;
+    if let Some(folder) = spill {
+        fs_err::remove_dir_all(folder)?;
+    }
     let found = found?;
     tell(&found);
     let name = |place: Place| {
@@ -348,12 +352,11 @@ async fn search(plan: &Arc<Plan>, candidates: &[Candidate]) -> Result<ByPiece, R
 }
 
 /// The footers of all finished pieces in `output`, in the order of their names.
-fn finished(output: &Path) -> Result<Vec<Footer>, RunError> {
+fn finished(output: &Location) -> Result<Vec<Footer>, RunError> {
     let scored = output.join("scored");
-    let files = files_below(&scored)?.into_iter();
-    files
-        .map(|file| Ok(Footer::read(&scored.join(file))?))
-        .collect()
+    let files = scored.parquet_files()?;
+    let footers = at_once(&files, |file| Footer::read(scored.join(file)));
+    Ok(footers.into_iter().collect::<Result<_, _>>()?)
 }
 
 fn tell(found: &Found) {
@@ -383,7 +386,7 @@ fn columns() -> Arc<Schema> {
 }
 
 /// Writes down what was found among the pieces `searched`.
-fn write(path: &Path, searched: &Searched, found: &ByPiece) -> Result<(), RunError> {
+fn write(path: &Location, searched: &Searched, found: &ByPiece) -> Result<(), RunError> {
     let mut writer = PieceWriter::create(path, columns())?;
     for (piece, gone) in found {
         let mut rows: Vec<_> = gone.iter().collect();
@@ -411,8 +414,8 @@ fn write(path: &Path, searched: &Searched, found: &ByPiece) -> Result<(), RunErr
 }
 
 /// What an earlier run found, if it searched all of `searched` as they are.
-fn read(path: &Path, searched: &Searched) -> Result<Option<ByPiece>, RunError> {
-    let Ok(footer) = Footer::read(path) else {
+fn read(path: &Location, searched: &Searched) -> Result<Option<ByPiece>, RunError> {
+    let Some(footer) = derive::finished(path)? else {
         return Ok(None);
     };
     let known: Option<Searched> = footer
@@ -444,9 +447,9 @@ fn read(path: &Path, searched: &Searched) -> Result<Option<ByPiece>, RunError> {
     Ok(Some(all.collect()))
 }
 
-fn unreadable(path: &Path, source: ArrowError) -> RunError {
+fn unreadable(path: &Location, source: ArrowError) -> RunError {
     RunError::Piece(FooterError::Rows {
-        path: path.to_owned(),
+        path: path.clone(),
         source,
     })
 }

@@ -60,7 +60,7 @@ fn schema() -> SchemaRef {
 }
 
 fn resolve(columns: &Columns) -> Result<Mapping, PipelineErrorKind> {
-    Mapping::resolve(columns, &schema(), Path::new("x.parquet"))
+    Mapping::resolve(columns, &schema(), &Path::new("x.parquet").into())
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use capfilt_data::Location;
 use capfilt_pipeline::{DecideReport, Decision};
 
 use crate::cli;
@@ -16,7 +17,8 @@ pub(crate) fn decide(args: &cli::Decide, session: &Session) -> Result<ExitCode, 
         set: args.set.clone(),
         dry_run: args.dry_run,
     };
-    let report = capfilt_pipeline::decide(&args.output, &decision, session.stop())?;
+    let output = Location::parse(&args.output)?;
+    let report = capfilt_pipeline::decide(&output, &decision, session.stop())?;
     tell(&report, args.dry_run, session);
     Ok(ExitCode::Done)
 }

@@ -59,7 +59,7 @@ pub(crate) async fn execute(
 
 /// Says what a run did.
 fn tell(report: &RunReport, args: &cli::Run, pipeline: &Pipeline, session: &Session) {
-    let output = pipeline.output.display();
+    let output = &pipeline.output;
     let record = &report.record;
     if report.was_finished() {
         let and = match args.retry {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use arrow::array::{ArrayRef, RecordBatch, StringArray};
 use arrow::datatypes::{DataType, Field, Schema};
-use capfilt_data::PieceWriter;
+use capfilt_data::{Location, PieceWriter};
 use serde::{Deserialize, Serialize};
 
 use super::DemoError;
@@ -73,7 +73,7 @@ impl Input {
                 write_shard(&shard_path(&self.folder, shard), rows)?;
             }
             let marker = serde_json::json!(now).to_string();
-            capfilt_data::replace(&self.folder.join("served.json"), marker.as_bytes())?;
+            Location::from(self.folder.join("served.json")).replace(marker.as_bytes())?;
         }
         Ok(self.folder.join("*.parquet").to_string_lossy().into_owned())
     }

@@ -281,13 +281,13 @@ impl Shard {
             Ok(index) => Err(EvalError::Column {
                 option,
                 column: column.to_owned(),
-                shard: path.to_owned(),
+                shard: path.into(),
                 source: wanted.refuse(schema.field(index).data_type()),
             }),
             Err(_) => Err(EvalError::MissingColumn {
                 option,
                 column: column.to_owned(),
-                shard: path.to_owned(),
+                shard: path.into(),
                 exist: schema
                     .fields()
                     .iter()

@@ -2,10 +2,9 @@
 
 use std::cmp::Ordering;
 use std::collections::{BTreeSet, BinaryHeap};
-use std::path::PathBuf;
 use std::sync::Arc;
 
-use capfilt_data::Source;
+use capfilt_data::{Location, Source};
 
 use super::PICTURES;
 
@@ -34,7 +33,7 @@ impl Judged {
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Row {
     /// The `scored` file, and the row in it, from 0.
-    pub(crate) place: (Arc<PathBuf>, u64),
+    pub(crate) place: (Arc<Location>, u64),
     pub(crate) id: String,
     pub(crate) url: Option<String>,
     pub(crate) size: Option<(i32, i32)>,

@@ -1,7 +1,8 @@
 //! What `run.json` says about the run.
 
-use std::path::Path;
+use std::io;
 
+use capfilt_data::Location;
 use serde_json::Value;
 
 use super::ReportError;
@@ -24,13 +25,14 @@ pub(crate) struct Facts {
 }
 
 /// Reads `run.json`; a folder without it (a run that was interrupted) has no facts.
-pub(crate) fn read(output: &Path) -> Result<Facts, ReportError> {
+pub(crate) fn read(output: &Location) -> Result<Facts, ReportError> {
     let path = output.join("run.json");
-    let Ok(text) = fs_err::read_to_string(&path) else {
-        return Ok(Facts::default());
+    let text = match path.read() {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Facts::default()),
+        text => text.map_err(ReportError::Read)?,
     };
     let value: Value =
-        serde_json::from_str(&text).map_err(|source| ReportError::Facts { path, source })?;
+        serde_json::from_slice(&text).map_err(|source| ReportError::Facts { path, source })?;
     let mut all = Vec::new();
     flatten("", &value, &mut all);
     let at = |pointer| value.pointer(pointer);

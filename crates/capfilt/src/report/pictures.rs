@@ -1,14 +1,13 @@
 //! The second pass: the pictures of the rows that were chosen.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use arrow::array::{Array, AsArray};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use capfilt_data::read::image_column;
-use capfilt_data::{Footer, columns};
+use capfilt_data::{Footer, Location, columns};
 use capfilt_image::Format;
 
 use super::ReportError;
@@ -30,7 +29,7 @@ pub(crate) struct Shown {
 
 /// Reads the pictures of `rows`; what cannot be read is added to `problems`.
 pub(crate) fn of(rows: Vec<(Why, Row)>, problems: &mut Vec<String>) -> Vec<Shown> {
-    let mut wanted: BTreeMap<Arc<PathBuf>, Vec<u64>> = BTreeMap::new();
+    let mut wanted: BTreeMap<Arc<Location>, Vec<u64>> = BTreeMap::new();
     for (_, row) in &rows {
         wanted
             .entry(Arc::clone(&row.place.0))
@@ -57,7 +56,7 @@ pub(crate) fn of(rows: Vec<(Why, Row)>, problems: &mut Vec<String>) -> Vec<Shown
 
 /// Hands the pictures of `wanted`, which is sorted, to `take`.
 fn read(
-    path: &Path,
+    path: &Location,
     wanted: &[u64],
     mut take: impl FnMut(u64, Result<String, &'static str>),
 ) -> Result<(), ReportError> {
@@ -66,14 +65,14 @@ fn read(
     };
     let column = columns::IMAGE;
     let unusable = |source| ReportError::Column {
-        path: path.to_owned(),
+        path: path.clone(),
         column,
         source,
     };
     let mut first = 0;
     for batch in Footer::read(path)?.batches(Some(&[column]), ROWS)? {
         let batch = batch.map_err(|source| capfilt_data::FooterError::Rows {
-            path: path.to_owned(),
+            path: path.clone(),
             source,
         })?;
         let array = batch.column_by_name(column).ok_or_else(|| unusable(None))?;

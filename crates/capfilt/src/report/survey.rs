@@ -1,15 +1,14 @@
 //! The first pass: everything the page says, apart from the pictures.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, RecordBatch, StringArray};
 use arrow::datatypes::Int32Type;
 use capfilt_data::candidate::read_candidates;
 use capfilt_data::read::text_column;
-use capfilt_data::{Candidate, Footer, Kind, Source, columns};
+use capfilt_data::{Candidate, Footer, Kind, Location, Source, columns};
 
 use super::ReportError;
 use super::chosen::{Chosen, Judged, Row};
@@ -83,13 +82,11 @@ const MOST_PROBLEMS: usize = 20;
 
 /// Reads every piece of an output folder. A piece that cannot be read is a problem to be shown and
 /// does not stop the others, unless it is the only one.
-pub(crate) fn take(output: &Path, threshold: Option<f32>) -> Result<Survey, ReportError> {
+pub(crate) fn take(output: &Location, threshold: Option<f32>) -> Result<Survey, ReportError> {
     let scored = output.join("scored");
-    let mut files = Vec::new();
-    list(&scored, &mut files).map_err(ReportError::List)?;
-    files.sort();
+    let files = scored.parquet_files().map_err(ReportError::Read)?;
     if files.is_empty() {
-        return Err(ReportError::NoOutput(output.to_owned()));
+        return Err(ReportError::NoOutput(output.clone()));
     }
     let mut survey = Survey {
         pieces: 0,
@@ -102,8 +99,7 @@ pub(crate) fn take(output: &Path, threshold: Option<f32>) -> Result<Survey, Repo
         problems: Vec::new(),
     };
     let mut failed = 0_usize;
-    for file in &files {
-        let piece = file.strip_prefix(&scored).unwrap_or(file);
+    for piece in &files {
         if let Err(error) = survey.piece(output, piece) {
             if files.len() == 1 {
                 return Err(error);
@@ -125,32 +121,8 @@ pub(crate) fn take(output: &Path, threshold: Option<f32>) -> Result<Survey, Repo
     Ok(survey)
 }
 
-/// Finished Parquet files of `folder` and below.
-fn list(folder: &Path, files: &mut Vec<PathBuf>) -> io::Result<()> {
-    let entries = match fs_err::read_dir(folder) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-        entries => entries?,
-    };
-    for entry in entries {
-        let entry = entry?;
-        if entry.file_name().to_string_lossy().starts_with('.') {
-            continue;
-        }
-        let path = entry.path();
-        if entry.file_type()?.is_dir() {
-            list(&path, files)?;
-        } else if path
-            .extension()
-            .is_some_and(|extension| extension == "parquet")
-        {
-            files.push(path);
-        }
-    }
-    Ok(())
-}
-
 impl Survey {
-    fn piece(&mut self, output: &Path, piece: &Path) -> Result<(), ReportError> {
+    fn piece(&mut self, output: &Location, piece: &Path) -> Result<(), ReportError> {
         let path = Arc::new(output.join("scored").join(piece));
         let mut kept = Kept::open(&output.join("dataset").join(piece))?;
         let columns = [
@@ -163,7 +135,7 @@ impl Survey {
             columns::TEXT,
             columns::TEXT_DROPPED_BY,
         ];
-        let footer = Footer::read(&path)?;
+        let footer = Footer::read(&*path)?;
         let mut at = 0;
         for batch in footer.batches(Some(&columns), ROWS)? {
             let batch = Columns {
@@ -182,7 +154,7 @@ impl Survey {
         &mut self,
         batch: &Columns<'_>,
         first: u64,
-        path: &Arc<PathBuf>,
+        path: &Arc<Location>,
         kept: &mut Kept,
     ) -> Result<(), ReportError> {
         let ids = batch.texts(columns::ID)?;
@@ -280,7 +252,7 @@ impl Survey {
         *fate += 1;
     }
 
-    fn rejected(&mut self, path: &Path) -> Result<(), ReportError> {
+    fn rejected(&mut self, path: &Location) -> Result<(), ReportError> {
         let footer = Footer::read(path)?;
         let names = ["stage", "reason", "source", "transient"];
         for batch in footer.batches(Some(&names), ROWS * 16)? {
@@ -318,9 +290,9 @@ fn integer(array: &ArrayRef, row: usize) -> Option<i32> {
     integers.is_valid(row).then(|| integers.value(row))
 }
 
-fn rows(path: &Path, source: arrow::error::ArrowError) -> ReportError {
+fn rows(path: &Location, source: arrow::error::ArrowError) -> ReportError {
     capfilt_data::FooterError::Rows {
-        path: path.to_owned(),
+        path: path.clone(),
         source,
     }
     .into()
@@ -328,7 +300,7 @@ fn rows(path: &Path, source: arrow::error::ArrowError) -> ReportError {
 
 /// A batch, and the file that it is from.
 struct Columns<'a> {
-    path: &'a Path,
+    path: &'a Location,
     batch: RecordBatch,
 }
 
@@ -349,7 +321,7 @@ impl Columns<'_> {
         source: Option<capfilt_data::ColumnError>,
     ) -> ReportError {
         ReportError::Column {
-            path: self.path.to_owned(),
+            path: self.path.clone(),
             column,
             source,
         }
@@ -358,17 +330,17 @@ impl Columns<'_> {
 
 /// The rows of a `dataset` file, which are some of the rows of the `scored` file, in its order.
 struct Kept {
-    path: PathBuf,
+    path: Location,
     batches: Box<dyn Iterator<Item = Result<RecordBatch, arrow::error::ArrowError>>>,
     rows: VecDeque<(String, Vec<(String, Source)>)>,
 }
 
 impl Kept {
-    fn open(path: &Path) -> Result<Self, ReportError> {
+    fn open(path: &Location) -> Result<Self, ReportError> {
         let columns = [columns::ID, columns::CAPTIONS];
         let batches = Footer::read(path)?.batches(Some(&columns), ROWS)?;
         Ok(Self {
-            path: path.to_owned(),
+            path: path.clone(),
             batches: Box::new(batches),
             rows: VecDeque::new(),
         })

@@ -1,3 +1,4 @@
+use std::path::Path;
 use std::sync::Arc;
 
 use arrow::array::{
@@ -222,9 +223,9 @@ const ROWS: [Made; 7] = [
 ];
 
 fn report(output: &Path) -> String {
-    let path = write(output).unwrap();
-    assert_eq!(path, output.join("report.html"));
-    fs_err::read_to_string(path).unwrap()
+    let path = write(&output.into()).unwrap();
+    assert_eq!(path, output.join("report.html").into());
+    String::from_utf8(path.read().unwrap()).unwrap()
 }
 
 #[test]
@@ -232,7 +233,7 @@ fn everything_is_counted_once() {
     let output = tempfile::tempdir().unwrap();
     piece(output.path(), "a", &ROWS, PIXEL);
     piece(output.path(), "deep/b", &ROWS, PIXEL);
-    let survey = survey::take(output.path(), Some(THRESHOLD)).unwrap();
+    let survey = survey::take(&output.path().into(), Some(THRESHOLD)).unwrap();
     assert_eq!((survey.pieces, survey.rows), (2, 14));
     let fates = survey.fates;
     assert_eq!(
@@ -302,7 +303,7 @@ fn the_page_is_escaped_and_whole() {
 fn borderline_and_worst_come_first() {
     let output = tempfile::tempdir().unwrap();
     piece(output.path(), "a", &ROWS, PIXEL);
-    let survey = survey::take(output.path(), Some(THRESHOLD)).unwrap();
+    let survey = survey::take(&output.path().into(), Some(THRESHOLD)).unwrap();
     let best = survey.chosen.best(4);
     let ids: Vec<_> = best
         .iter()
@@ -365,7 +366,7 @@ fn a_run_without_rows_or_facts_has_a_page() {
 #[test]
 fn a_folder_that_is_no_output_is_refused() {
     let output = tempfile::tempdir().unwrap();
-    let error = write(output.path()).unwrap_err();
+    let error = write(&output.path().into()).unwrap_err();
     assert!(matches!(error, ReportError::NoOutput(_)), "{error}");
     assert!(error.hint().is_some());
 }

@@ -5,6 +5,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use capfilt_data::Location;
 use capfilt_pipeline::{NewOutput, Overrides, Pipeline, PipelineError};
 
 use super::timetable::{After, Entry};
@@ -53,7 +54,7 @@ pub(crate) struct Folder {
     place: Place,
     sources: BTreeMap<Place, Source>,
     /// By output folder.
-    outputs: HashMap<PathBuf, NewOutput>,
+    outputs: HashMap<Location, NewOutput>,
 }
 
 /// A path whose folder has no links in it: two that differ are two files.

@@ -7,7 +7,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use capfilt_data::{WriteError, replace};
+use capfilt_data::{Location, WriteError};
 use capfilt_pipeline::Schedule;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
@@ -142,7 +142,7 @@ impl StateFile {
         });
         let text = format!("{state:#}\n").into_bytes();
         if text != self.written {
-            replace(&self.path, &text)?;
+            Location::from(&self.path).replace(&text)?;
             self.written = text;
         }
         Ok(())

@@ -112,6 +112,8 @@ reasons! {
     Duplicate = "duplicate", transient: false;
     /// A picture of an evaluation set is the same, or looks the same.
     EvaluationSet = "evaluation-set", transient: false;
+    /// Somebody asked for the row to be taken out (`capfilt remove`); only its id is left.
+    Removed = "removed", transient: false;
     /// A `where` stage dropped the row.
     Where = "where", transient: false;
     /// A `where-text` stage dropped the web text; the row stays.

@@ -10,7 +10,7 @@
 //!
 //! | part | says or does |
 //! | --- | --- |
-//! | policy, opt-outs, [`address`] | what may be asked, and which answers may be taken |
+//! | policy, [`opt_out`], [`address`] | what may be asked, and which answers may be taken |
 //! | [`Lookup`] and its guard | names to addresses that may be reached |
 //! | hosts | how much at once, how fast, and which hosts are left alone |
 //! | origins, [`tags`], [`tdm`] | robots.txt and `tdmrep.json`, each asked for once per origin |
@@ -44,7 +44,7 @@ mod http;
 mod memory;
 #[cfg(feature = "cloud")]
 mod object;
-mod opt_out;
+pub mod opt_out;
 mod options;
 mod origins;
 mod outcome;

@@ -1,4 +1,5 @@
-//! Lists of what must not be fetched because somebody asked for that.
+//! Lists of what must not be fetched because somebody asked for that, and the forms in which the
+//! entries of such lists are compared.
 
 use std::collections::HashSet;
 use std::io::{self, BufRead, BufReader};
@@ -24,16 +25,13 @@ impl OptOuts {
         let mut lists = Self::default();
         for path in domains {
             each_line(path, |line| {
-                let url = Url::parse(&format!("http://{}/", line.trim_start_matches("*.")));
-                let host = url.ok().and_then(|url| url.host_str().map(host_key));
-                let domain = host.ok_or("a domain like `example.org`")?;
-                lists.domains.insert(domain);
+                lists.domains.insert(domain(line).ok_or(A_DOMAIN)?);
                 Ok(())
             })?;
         }
         for path in urls {
             each_line(path, |line| {
-                let digest = digest_of(line).ok_or("64 hexadecimal digits (SHA-256)")?;
+                let digest = digest_of(line).ok_or(A_DIGEST)?;
                 lists.urls.push(digest);
                 Ok(())
             })?;
@@ -49,13 +47,7 @@ impl OptOuts {
             return None;
         }
         let host = host_key(url.host_str()?);
-        let mut name = host.as_str();
-        loop {
-            if let Some(domain) = self.domains.get(name) {
-                return Some(domain);
-            }
-            name = name.split_once('.')?.1;
-        }
+        and_above(&host).find_map(|name| self.domains.get(name).map(String::as_str))
     }
 
     /// Whether a list has the digest of `url`, as it stands in the row or in its normal form.
@@ -68,14 +60,48 @@ impl OptOuts {
     }
 }
 
+/// What is expected of [`domain`].
+pub const A_DOMAIN: &str = "a domain like `example.org`";
+/// What is expected of [`digest_of`].
+pub const A_DIGEST: &str = "64 hexadecimal digits (SHA-256)";
+
+/// The domain that `text` names, as it is compared: `*.Bücher.example` is `xn--bcher-kva.example`.
+/// A URL names none.
+pub fn domain(text: &str) -> Option<String> {
+    if text.contains(['/', '\\', '@', '?', '#']) {
+        return None;
+    }
+    let url = Url::parse(&format!("http://{}/", text.trim_start_matches("*."))).ok()?;
+    url.host_str().map(host_key)
+}
+
+/// The host of `url` and the domains above it, the host first. Nothing for a URL without a host.
+pub fn domains(url: &str) -> Vec<String> {
+    let url = Url::parse(url).ok();
+    let host = url.as_ref().and_then(Url::host_str).map(host_key);
+    let names = host.iter().flat_map(|host| and_above(host));
+    names.map(str::to_owned).collect()
+}
+
+/// `url` in its normal form; nothing where it is no URL.
+pub fn normal(url: &str) -> Option<String> {
+    Url::parse(url).ok().map(String::from)
+}
+
+/// A host's name, and those of the domains above it.
+fn and_above(host: &str) -> impl Iterator<Item = &str> {
+    std::iter::successors(Some(host), |name| Some(name.split_once('.')?.1))
+}
+
 /// A host's name as it is compared: without the dot that ends an absolute name.
 pub(crate) fn host_key(host: &str) -> String {
     host.trim_end_matches('.').to_ascii_lowercase()
 }
 
-fn digest_of(hex: &str) -> Option<[u8; 32]> {
+/// The SHA-256 digest that stands in `hex` as 64 hexadecimal digits.
+pub fn digest_of(hex: &str) -> Option<[u8; 32]> {
     let mut digest = [0; 32];
-    if hex.len() != 64 || !hex.is_ascii() {
+    if hex.len() != 64 || !hex.bytes().all(|digit| digit.is_ascii_hexdigit()) {
         return None;
     }
     for (byte, at) in digest.iter_mut().zip((0..64).step_by(2)) {

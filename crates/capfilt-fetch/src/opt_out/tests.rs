@@ -59,8 +59,15 @@ fn a_bad_entry_is_refused_with_its_line() {
         error.contains("line 2") && error.contains("`abc`"),
         "{error}"
     );
-    let error = lists("exa mple\n", "").unwrap_err().to_string();
-    assert!(error.contains("line 1"), "{error}");
+    for domain in [
+        "exa mple",
+        "https://example.org/",
+        "example.org/a.jpg",
+        "me@example.org",
+    ] {
+        let error = lists(&format!("{domain}\n"), "").unwrap_err().to_string();
+        assert!(error.contains("line 1"), "{error}");
+    }
 }
 
 #[test]

@@ -220,7 +220,7 @@ pub(crate) fn same(reference: &Path, output: &Path) -> Result<(), String> {
 }
 
 /// Every point at which the program can be made to end on its way to an output on disk.
-fn points() -> impl Iterator<Item = (Step, String)> {
+pub(crate) fn points() -> impl Iterator<Item = (Step, String)> {
     let in_stores = [Step::Part, Step::Put];
     let on_disk = Step::ALL
         .into_iter()
@@ -245,7 +245,7 @@ pub(crate) fn died(mut command: Command, point: &str, count: usize) -> bool {
 }
 
 /// A hidden file as a killed program leaves one, in a folder of an output.
-fn leave_a_file(folder: &Path) {
+pub(crate) fn leave_a_file(folder: &Path) {
     fs_err::create_dir_all(folder).unwrap();
     fs_err::write(folder.join(".capfilt-old.unfinished"), "half").unwrap();
 }

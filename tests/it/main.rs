@@ -24,6 +24,7 @@ mod object_store;
 mod parity;
 mod program;
 mod readers;
+mod remove;
 mod retry;
 mod reuse;
 mod rows;

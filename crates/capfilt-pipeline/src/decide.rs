@@ -103,7 +103,7 @@ pub fn decide(
 }
 
 /// The pipeline that made `output`, deciding as `decision` says.
-fn pipeline(
+pub(crate) fn pipeline(
     output: &Location,
     record: &RunFile,
     decision: &Decision,
@@ -164,7 +164,7 @@ fn one(
 }
 
 /// Does `work` for each of `files` on all processors. The first error ends it.
-fn each<T: Send>(
+pub(crate) fn each<T: Send>(
     files: &[PathBuf],
     work: impl Fn(&Path) -> Result<T, RunError> + Sync,
 ) -> Result<Vec<T>, RunError> {

@@ -64,6 +64,12 @@ impl PieceFiles {
         }
     }
 
+    /// Whether both derived files follow from `scored`, by whatever decision.
+    pub(crate) fn follow(&self, scored: &Footer) -> bool {
+        let both = [&self.dataset, &self.rejected];
+        both.iter().all(|path| follows(path, scored).is_some())
+    }
+
     /// The counts of the derived files, where both follow from `scored` by `decision`.
     pub(crate) fn derived(&self, scored: &Footer, decision: &str) -> Option<DecidedCounts> {
         let rejected = follows(&self.rejected, scored)?;

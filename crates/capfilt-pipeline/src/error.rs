@@ -12,6 +12,7 @@ use datafusion::error::DataFusionError;
 
 use crate::duplicates::HashFileError;
 use crate::expression::ExpressionError;
+use crate::removal::ListError;
 
 /// A pipeline that cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -232,6 +233,21 @@ pub enum RunError {
         /// The file.
         path: Location,
     },
+    /// A list of requests to take rows out cannot be used.
+    #[error(transparent)]
+    Requests(#[from] ListError),
+    /// `removed.json` cannot be understood.
+    #[error(
+        "`{}` cannot be read as the record of what was taken out; put a copy of it in its place: \
+         without it those rows would come back", path.display()
+    )]
+    RemovalRecord {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        #[source]
+        source: serde_json::Error,
+    },
     /// Another run writes to the same folder.
     #[error("another run is writing to `{output}`; wait for it, or choose another `--output`")]
     Busy {
@@ -292,7 +308,10 @@ impl RunError {
     pub const fn is_configuration(&self) -> bool {
         matches!(
             self,
-            Self::Pipeline(_) | Self::OtherPipeline { .. } | Self::OtherColumns { .. }
+            Self::Pipeline(_)
+                | Self::OtherPipeline { .. }
+                | Self::OtherColumns { .. }
+                | Self::Requests(_)
         )
     }
 

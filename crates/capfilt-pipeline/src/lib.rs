@@ -7,7 +7,8 @@
 //! [`load()`] turns the text of a pipeline file into a checked [`Pipeline`]; [`check`] looks at the
 //! shards, the model packages and the expressions and gives a [`Plan`], or says what is wrong
 //! before anything runs; [`run()`] does what the plan says, piece by piece, and goes on where an
-//! earlier run ended. [`decide()`] takes the keep decisions again from stored scores.
+//! earlier run ended. [`decide()`] takes the keep decisions again from stored scores, and [`remove()`]
+//! takes rows out.
 //!
 //! A piece is one DataFusion plan: DataFusion's own Parquet scan of a range of rows, one operator
 //! for each stage, and the writer. Row trouble is a reject reason and never an error: no row
@@ -34,6 +35,7 @@ mod progress;
 mod reader;
 mod recipe;
 mod record;
+mod removal;
 mod restore;
 mod resume;
 mod retry;
@@ -63,6 +65,10 @@ pub use plan::{Plan, check};
 pub use progress::Progress;
 pub use record::{
     Counts, Digests, FailureRecord, InputRecord, RunFile, RunState, Timings, Versions,
+};
+pub use removal::{
+    Form, ListError, ListErrorKind, RemovalReport, Request, RequestError, RequestLine, RequestList,
+    remove,
 };
 pub use retry::{Retry, RetryError};
 pub use run::{RunContext, RunReport, previous_run, run};

@@ -23,6 +23,7 @@ use crate::file::Images;
 use crate::numbers::Numbers;
 use crate::operator::StageExec;
 use crate::plan::{Plan, ShardPlan};
+use crate::removal::RemoveRows;
 use crate::restore::RestoreRows;
 use crate::scan;
 use crate::stages::caption::CaptionRows;
@@ -93,13 +94,14 @@ impl Plan {
 
     /// Rows of the shard before the first stage.
     fn source(&self, shard: &ShardPlan, numbers: &Numbers) -> Result<Arc<dyn ExecutionPlan>> {
-        scan::plan(
+        let rows = scan::plan(
             &shard.footer,
             &shard.shard,
             numbers,
             &shard.mapping,
             self.pipeline.file.source.text_source,
-        )
+        )?;
+        Ok(without_removed(rows))
     }
 
     /// Rows as they were after the stages that stand.
@@ -168,14 +170,14 @@ impl Plan {
                         condition: condition()?,
                     }),
                 ),
-                Verb::Fetch(options) => StageExec::over(
+                Verb::Fetch(options) => without_removed(StageExec::over(
                     rows,
                     Arc::new(Fetch {
                         stage: name,
                         options: options.as_ref().clone(),
                     }),
-                ),
-                Verb::Decode(options) => StageExec::over(
+                )),
+                Verb::Decode(options) => without_removed(StageExec::over(
                     rows,
                     Arc::new(DecodeRows {
                         stage: name,
@@ -183,7 +185,7 @@ impl Plan {
                         sizes: self.sizes(all),
                         hashes: self.recipe.hashed,
                     }),
-                ),
+                )),
                 Verb::Dedup(_) => StageExec::over(rows, Arc::new(DedupRows { stage: name })),
                 Verb::Caption(options) => StageExec::over(
                     rows,
@@ -206,6 +208,11 @@ impl Plan {
             })
         })
     }
+}
+
+/// `rows` without what somebody asked to take out.
+fn without_removed(rows: Arc<dyn ExecutionPlan>) -> Arc<dyn ExecutionPlan> {
+    StageExec::over(rows, Arc::new(RemoveRows))
 }
 
 /// `rows` with just the columns of `schema`.

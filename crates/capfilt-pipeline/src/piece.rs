@@ -17,6 +17,7 @@ use crate::pass::{Pass, Stored};
 use crate::plan::{Plan, ShardPlan};
 use crate::progress::Tally;
 use crate::record::{PASSES, PROVIDER, RUNTIME, counts_of, pairs};
+use crate::removal::Removals;
 use crate::restore::split;
 use crate::retry::{Retry, images, merge};
 use crate::row::BATCH_ROWS;
@@ -80,6 +81,8 @@ pub(crate) struct PieceRun {
     pub(crate) stop: Stop,
     /// Whether pieces are decided. Those on their way to a stage that needs all of them are not.
     pub(crate) derives: bool,
+    /// What somebody asked to take out.
+    pub(crate) removals: Arc<Removals>,
     /// What was found by the stage that looks for duplicates, by the piece's name.
     pub(crate) duplicates: Arc<HashMap<String, Arc<Duplicates>>>,
 }
@@ -287,7 +290,8 @@ impl PieceRun {
         let mut config = SessionConfig::new()
             .with_batch_size(BATCH_ROWS)
             .with_extension(Arc::clone(&self.shelf))
-            .with_extension(Arc::clone(window));
+            .with_extension(Arc::clone(window))
+            .with_extension(Arc::clone(&self.removals));
         if let Some(duplicates) = self.duplicates.get(&todo.piece.to_string()) {
             config = config.with_extension(Arc::clone(duplicates));
         }

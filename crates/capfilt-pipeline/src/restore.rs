@@ -12,7 +12,7 @@ use arrow::array::{
 };
 use arrow::datatypes::{FieldRef, SchemaRef};
 use capfilt_data::candidate::{candidates_array, read_candidates};
-use capfilt_data::{Candidate, Footer, FooterError, Source, columns};
+use capfilt_data::{Candidate, Footer, FooterError, Reject, Source, columns};
 use datafusion::error::{DataFusionError, Result};
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use futures::Stream;
@@ -102,8 +102,9 @@ impl RestoreRows {
         let dropped_by = texts(stored, columns::TEXT_DROPPED_BY)?;
         let web = texts(stored, columns::TEXT)?;
         let rows = stored.num_rows();
+        let reasons = texts(stored, columns::REJECT)?;
         let left: Vec<bool> = (0..rows)
-            .map(|row| stand.has(text_at(stages, row)))
+            .map(|row| is_removed(reasons, row) || stand.has(text_at(stages, row)))
             .collect();
         let dropped: Vec<bool> = (0..rows)
             .map(|row| stand.has(text_at(dropped_by, row)))
@@ -213,7 +214,12 @@ pub(crate) fn split(
         Images::Kept => Need::Kept(&plan.pipeline.keep),
     };
     let need = if reads_picture { Need::All } else { must_store };
-    let mut names = vec![columns::STAGE, columns::TEXT_DROPPED_BY, PICTURE];
+    let mut names = vec![
+        columns::REJECT,
+        columns::STAGE,
+        columns::TEXT_DROPPED_BY,
+        PICTURE,
+    ];
     if matches!(need, Need::Kept(_)) {
         names.push(columns::CANDIDATES);
     }
@@ -238,6 +244,12 @@ pub(crate) fn split(
     Ok((restored.into_iter().collect(), others.into_iter().collect()))
 }
 
+/// Whether the row was taken out because somebody asked for that: no change of the pipeline brings it
+/// back.
+fn is_removed(reasons: &StringArray, row: usize) -> bool {
+    text_at(reasons, row) == Some(Reject::Removed.as_str())
+}
+
 /// Of which rows the picture must be there.
 enum Need<'a> {
     All,
@@ -252,6 +264,7 @@ fn lost(
     has_picture: bool,
     need: &Need<'_>,
 ) -> Result<Vec<bool>> {
+    let reasons = texts(batch, columns::REJECT)?;
     let stages = texts(batch, columns::STAGE)?;
     let dropped_by = texts(batch, columns::TEXT_DROPPED_BY)?;
     let pictures = column(batch, columns::IMAGE)?.as_struct();
@@ -268,7 +281,7 @@ fn lost(
     };
     Ok((0..batch.num_rows())
         .map(|row| {
-            if stand.has(text_at(stages, row)) {
+            if is_removed(reasons, row) || stand.has(text_at(stages, row)) {
                 return false;
             }
             let dropped_by = text_at(dropped_by, row);

@@ -69,7 +69,8 @@ impl FromStr for Retry {
 
 /// The reasons for which whole rows leave.
 fn all() -> impl Iterator<Item = Reject> {
-    let whole_rows = |reason: &Reject| !reason.is_about_a_caption();
+    // What somebody asked to take out does not come back.
+    let whole_rows = |reason: &Reject| !reason.is_about_a_caption() && *reason != Reject::Removed;
     Reject::ALL.iter().copied().filter(whole_rows)
 }
 

@@ -25,6 +25,7 @@ use crate::piece::{Done, PieceRun, Task, Todo};
 use crate::plan::{Plan, check};
 use crate::progress::{Progress, Tally};
 use crate::record::{FailureRecord, RunFile, RunState};
+use crate::removal::{self, Removals};
 use crate::resume::{Standing, standings};
 use crate::retry::Retry;
 use crate::shelf::{Shelf, blocking};
@@ -99,7 +100,9 @@ pub async fn run(pipeline: &Pipeline, context: RunContext) -> Result<RunReport, 
         .as_ref()
         .is_some_and(|previous| previous.state == RunState::Finished);
     remove_leftovers(&output)?;
-    let mut run = Run::begin(Arc::new(plan), &context, previous.as_ref())?;
+    let (folder, before, stop) = (output.clone(), previous.clone(), context.stop.clone());
+    let removals = in_background(move || removal::finish(&folder, before, &stop)).await??;
+    let mut run = Run::begin(Arc::new(plan), &context, previous.as_ref(), removals)?;
     for stranger in &run.strangers {
         stranger.remove_derived(&output)?;
     }
@@ -204,6 +207,7 @@ impl Run {
         plan: Arc<Plan>,
         context: &RunContext,
         previous: Option<&RunFile>,
+        removals: Removals,
     ) -> Result<Self, RunError> {
         let shelf = Shelf::new(
             plan.pipeline.file.device,
@@ -221,6 +225,7 @@ impl Run {
                 retry: context.retry.clone(),
                 stop: context.stop.clone(),
                 derives: true,
+                removals: Arc::new(removals),
                 duplicates: Arc::default(),
             },
             todo: VecDeque::new(),

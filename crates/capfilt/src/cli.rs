@@ -53,6 +53,7 @@ pub(crate) enum Command {
     Run(Run),
     Check(Check),
     Decide(Decide),
+    Remove(Remove),
     Report(Report),
     Caption(Caption),
     Score(Score),
@@ -151,6 +152,28 @@ pub(crate) struct Decide {
     #[arg(long, value_name = "KEY.PATH=VALUE")]
     pub(crate) set: Vec<String>,
     /// Only say what would change
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+}
+
+/// Take rows out of an output folder that somebody asked to be gone
+///
+/// The list has one request a line: `id:ROW`, `url:URL`, `domain:example.org`
+/// (and what is below it), `sha256:DIGEST` of a picture as it is stored, or
+/// `url-sha256:DIGEST` of a URL. Lines that begin with `#` are skipped. Of the
+/// rows only ids are left, and `report.html` is deleted. Every later run keeps
+/// to the requests, of which `removed.json` has digests. Without `--list` it
+/// finishes what was begun before.
+#[derive(Args, Debug)]
+#[command(after_help = "Example:\n  capfilt remove out/ --list opt-outs.txt --dry-run")]
+pub(crate) struct Remove {
+    /// The output folder of a run
+    #[arg(value_name = "OUTPUT")]
+    pub(crate) output: PathBuf,
+    /// File with one request a line
+    #[arg(long, value_name = "FILE", required_if_eq("dry_run", "true"))]
+    pub(crate) list: Option<PathBuf>,
+    /// Only say how many rows would go
     #[arg(long)]
     pub(crate) dry_run: bool,
 }

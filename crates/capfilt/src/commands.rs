@@ -6,6 +6,7 @@ mod decide;
 mod eval;
 mod model;
 mod pictures;
+mod remove;
 mod report;
 pub(crate) mod run;
 mod runtime;
@@ -28,6 +29,7 @@ pub(crate) fn execute(command: Command, session: &Session) -> Result<ExitCode, F
         Command::Run(args) => asynchronously(run::run(&args, session)),
         Command::Check(args) => check::check(&args),
         Command::Decide(args) => decide::decide(&args, session),
+        Command::Remove(args) => remove::remove(&args, session),
         Command::Report(args) => report::report(&args, session),
         Command::Caption(args) => asynchronously(caption::caption(&args, session)),
         Command::Score(args) => asynchronously(score::score(&args, session)),

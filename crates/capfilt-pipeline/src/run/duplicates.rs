@@ -227,7 +227,11 @@ impl Run {
             }
         }
         let failed = self.record.failed.len();
-        self.by_the_way(sets, todo).await?;
+        // Sets are nobody's rows of this folder.
+        let removals = std::mem::take(&mut self.pieces.removals);
+        let hashed = self.by_the_way(sets, todo).await;
+        self.pieces.removals = removals;
+        hashed?;
         // Without all of its pictures, a set would be thought to be kept apart.
         match self.record.failed.drain(failed..).next() {
             Some(failed) => Err(RunError::Evaluation {

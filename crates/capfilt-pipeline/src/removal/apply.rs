@@ -1,0 +1,451 @@
+//! Taking rows out of finished pieces.
+
+use std::collections::{BTreeMap, HashSet};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use arrow::array::{Array, RecordBatch};
+use arrow::datatypes::{Schema, SchemaRef};
+use arrow::error::ArrowError;
+use capfilt_data::candidate::read_candidates;
+use capfilt_data::{CONTENT, Footer, FooterError, PieceWriter, Reject, columns, remove as delete};
+use capfilt_data::{Shard, remove_leftovers};
+use capfilt_models::{ModelError, Stop};
+use datafusion::error::DataFusionError;
+
+use super::Removals;
+use super::list::RequestList;
+use super::request::{Form, Request};
+use super::rows::taken_out;
+use crate::counts::ScoredCounts;
+use crate::decide::{Decision, each, pipeline};
+use crate::derive::{PieceFiles, derive};
+use crate::error::{RunError, chain};
+use crate::keep::Rule;
+use crate::lock::OutputLock;
+use crate::record::{COUNTS, Counts, PIPELINE, RunFile, SHARD, counts_of, pairs_of};
+use crate::row::{BATCH_ROWS, column, project, text_at, texts};
+use crate::strangers::files_below;
+use crate::write::counted;
+
+/// Rows that are looked at together where no picture is read.
+const ROWS: usize = 4_096;
+
+/// What is looked at first. The path of a picture lies beside its bytes, and tells whether there is a
+/// picture.
+const READ: [&str; 7] = [
+    columns::ID,
+    columns::URL,
+    "fetch.final_url",
+    "image.path",
+    columns::REJECT,
+    columns::DETAIL,
+    columns::SHA256,
+];
+
+/// The page of an output folder, which shows pictures.
+const PAGE: &str = "report.html";
+
+/// What was taken out.
+#[derive(Clone, Debug, Default)]
+pub struct RemovalReport {
+    /// Requests that the folder keeps to now.
+    pub requests: usize,
+    /// Those of them that came new.
+    pub new_requests: usize,
+    /// Rows that match, and were taken out, or would be.
+    pub rows: u64,
+    /// Rows that had been taken out before.
+    pub rows_before: u64,
+    /// Pieces that there are.
+    pub pieces: u64,
+    /// Pieces that have such rows.
+    pub rewritten: u64,
+    /// The requests that a row matches, or matched when it was taken out.
+    pub matched: HashSet<Request>,
+    /// Whether a page was there that may have shown such rows; it is gone.
+    pub page_deleted: bool,
+}
+
+/// Takes the rows that `list` asks for out of `output`, and those of earlier requests that a killed
+/// program left. With `dry_run` it only counts. Blocks; no model and no fetch.
+pub fn remove(
+    output: &Path,
+    list: &RequestList,
+    dry_run: bool,
+    stop: &Stop,
+) -> Result<RemovalReport, RunError> {
+    let nothing = || RunError::NothingScored {
+        output: output.to_owned(),
+    };
+    if !output.is_dir() {
+        return Err(nothing());
+    }
+    let lock = OutputLock::take(output)?;
+    let run = RunFile::read(output)?.ok_or_else(nothing)?;
+    let mut removals = Removals::read(output)?;
+    let new_requests = removals.add(list.requests());
+    let folder = Folder {
+        output,
+        run: Some(run),
+        stop,
+    };
+    let mut report = if dry_run {
+        folder.find(&removals)?.report()
+    } else {
+        remove_leftovers(output)?;
+        if new_requests > 0 {
+            removals.applied = false;
+            removals.write(output)?;
+        }
+        let (report, damaged) = folder.apply(&removals)?;
+        if let Some((_, error)) = damaged.into_iter().next() {
+            return Err(RunError::Piece(error));
+        }
+        folder.applied(&mut removals)?;
+        report
+    };
+    report.requests = removals.len();
+    report.new_requests = new_requests;
+    drop(lock);
+    Ok(report)
+}
+
+/// The requests that a run into `output` keeps to, after what a killed `remove` left is done. `run` is
+/// the record of the run before. Only for whoever holds the folder's lock.
+pub(crate) fn finish(
+    output: &Path,
+    run: Option<RunFile>,
+    stop: &Stop,
+) -> Result<Removals, RunError> {
+    let mut removals = Removals::read(output)?;
+    if removals.applied {
+        return Ok(removals);
+    }
+    let folder = Folder { output, run, stop };
+    let (report, damaged) = folder.apply(&removals)?;
+    tracing::info!(
+        "{} rows are taken out of {} finished pieces, as was asked for before",
+        report.rows,
+        report.rewritten
+    );
+    // Nobody can tell what is in them, so they go: the run makes them again.
+    for (file, error) in damaged {
+        if matches!(error, FooterError::Io(_)) {
+            return Err(RunError::Piece(error));
+        }
+        let (piece, error) = (file.display(), chain(&error));
+        tracing::warn!(%piece, error, "a finished piece is damaged and deleted; it is made again");
+        let files = PieceFiles::new(output, &file);
+        for path in [files.scored, files.dataset, files.rejected] {
+            delete(&path)?;
+        }
+    }
+    folder.applied(&mut removals)?;
+    Ok(removals)
+}
+
+/// Pieces that cannot be read, and why.
+type Damaged = Vec<(PathBuf, FooterError)>;
+
+/// An output folder with its record of the last run, if there is one.
+struct Folder<'a> {
+    output: &'a Path,
+    run: Option<RunFile>,
+    stop: &'a Stop,
+}
+
+/// The rows of one piece that match.
+#[derive(Default)]
+struct Found {
+    /// The request of each such row, by its place in the file.
+    rows: BTreeMap<u64, Request>,
+    /// All requests that a row matches, or matched when it was taken out.
+    matched: HashSet<Request>,
+    /// Rows that were taken out before.
+    before: u64,
+}
+
+/// What was found in all pieces.
+#[derive(Default)]
+struct Findings {
+    pieces: Vec<(PathBuf, Found)>,
+    damaged: Damaged,
+}
+
+impl Findings {
+    fn report(&self) -> RemovalReport {
+        let mut report = RemovalReport::default();
+        for (_, found) in &self.pieces {
+            report.pieces += 1;
+            report.rows += found.rows.len() as u64;
+            report.rows_before += found.before;
+            report.rewritten += u64::from(!found.rows.is_empty());
+            report.matched.extend(&found.matched);
+        }
+        report
+    }
+}
+
+impl Folder<'_> {
+    /// Looks for rows that match, in every file of `scored`: also those that are no pieces of the input
+    /// any more hold pictures.
+    fn find(&self, removals: &Removals) -> Result<Findings, RunError> {
+        let scored = self.output.join("scored");
+        let files = files_below(&scored)?;
+        let found = each(&files, |file| {
+            self.go_on()?;
+            Ok((file.to_owned(), find(&scored.join(file), removals)))
+        })?;
+        let mut findings = Findings::default();
+        for (file, found) in found {
+            match found {
+                Ok(found) => findings.pieces.push((file, found)),
+                Err(error) => findings.damaged.push((file, error)),
+            }
+        }
+        Ok(findings)
+    }
+
+    /// Takes the rows that match out of all pieces that can be read.
+    fn apply(&self, removals: &Removals) -> Result<(RemovalReport, Damaged), RunError> {
+        let findings = self.find(removals)?;
+        let mut report = findings.report();
+        let page = self.output.join(PAGE);
+        if report.rows > 0 && page.exists() {
+            delete(&page)?;
+            report.page_deleted = true;
+        }
+        let Findings { pieces, damaged } = findings;
+        let mut damaged = damaged;
+        let rule = self.rule()?;
+        let current: HashSet<PathBuf> = match &self.run {
+            Some(run) => run.pieces_of(self.output)?.into_iter().collect(),
+            None => HashSet::new(),
+        };
+        let files: Vec<PathBuf> = pieces.iter().map(|(file, _)| file.clone()).collect();
+        let found: BTreeMap<PathBuf, Found> = pieces.into_iter().collect();
+        let done = each(&files, |file| {
+            self.go_on()?;
+            let rule = rule.as_ref().filter(|_| current.contains(file));
+            match self.of_piece(file, &found[file], rule) {
+                Err(RunError::Piece(error)) => Ok(Some((file.to_owned(), error))),
+                done => done.map(|()| None),
+            }
+        })?;
+        damaged.extend(done.into_iter().flatten());
+        Ok((report, damaged))
+    }
+
+    /// Writes a piece without the rows that were found, and what follows from it, where that does not
+    /// follow from it yet.
+    fn of_piece(&self, file: &Path, found: &Found, rule: Option<&Rule>) -> Result<(), RunError> {
+        let files = PieceFiles::new(self.output, file);
+        let mut scored = Footer::read(&files.scored)?;
+        if !found.rows.is_empty() {
+            scored.verify()?;
+            self.rewrite(&scored, &found.rows)?;
+            scored = Footer::read(&files.scored)?;
+        }
+        if files.follow(&scored) {
+            return Ok(());
+        }
+        if let Some(rule) = rule.filter(|_| self.is_decided(&scored)) {
+            scored.verify()?;
+            let derived = derive(&files, &scored, rule, &|| self.stop.is_stopped())?;
+            derived.ok_or_else(stopped)?;
+        } else {
+            // A run that was stopped brought the piece to some stage; the next one goes on from there.
+            delete(&files.dataset)?;
+            delete(&files.rejected)?;
+        }
+        Ok(())
+    }
+
+    /// Whether a piece is past all stages, so that what follows from it can be made without a run; so it
+    /// is if its shard is gone, since no run comes to it.
+    fn is_decided(&self, scored: &Footer) -> bool {
+        self.run.as_ref().is_some_and(|run| {
+            scored.value(PIPELINE) == Some(&run.digests.pipeline) || !is_of(run, scored)
+        })
+    }
+
+    /// Writes `old` again with the rows `requests` taken out. Holds a batch of rows.
+    fn rewrite(&self, old: &Footer, requests: &BTreeMap<u64, Request>) -> Result<(), RunError> {
+        let schema = plain(&old.schema);
+        let mut writer = PieceWriter::create(&old.path, Arc::clone(&schema))?;
+        let mut counts = ScoredCounts::default();
+        let mut start = 0;
+        for batch in old.batches(None, BATCH_ROWS)? {
+            self.go_on()?;
+            let batch = batch
+                .and_then(|batch| project(&batch, &schema))
+                .map_err(|source| unreadable(old, source))?;
+            let end = start + batch.num_rows() as u64;
+            let here: Vec<Option<Request>> = (start..end)
+                .map(|row| requests.get(&row).copied())
+                .collect();
+            let batch = taken_out(&batch, &here).map_err(|source| unreadable(old, source))?;
+            let failed = |source: DataFusionError| RunError::Plan {
+                piece: old.path.display().to_string(),
+                source,
+            };
+            let candidates =
+                column(&batch, columns::CANDIDATES).map_err(|source| unreadable(old, source))?;
+            let candidates = read_candidates(candidates)
+                .map_err(|error| failed(DataFusionError::External(Box::new(error))))?;
+            counts.add(&counted(&batch, &candidates).map_err(failed)?);
+            writer.write(&batch)?;
+            start = end;
+        }
+        let mut pairs: Vec<(String, String)> = pairs_of(old)
+            .filter(|(key, _)| ![CONTENT, COUNTS].contains(&key.as_str()))
+            .collect();
+        pairs.push((COUNTS.to_owned(), serde_json::json!(counts).to_string()));
+        writer.publish(pairs)?;
+        Ok(())
+    }
+
+    /// The rule of the last decision.
+    fn rule(&self) -> Result<Option<Rule>, RunError> {
+        let run = self.run.as_ref();
+        let decided = run.map(|run| pipeline(self.output, run, &Decision::default()));
+        Ok(decided.transpose()?.map(|pipeline| pipeline.keep))
+    }
+
+    /// Takes down in both records that all is done: what is counted, and that nothing is left to do.
+    fn applied(&self, removals: &mut Removals) -> Result<(), RunError> {
+        if let (Some(run), Some(rule)) = (&self.run, self.rule()?) {
+            let mut now = run.clone();
+            now.counts = self.counts(run, &rule)?;
+            if now != *run {
+                now.write(self.output)?;
+            }
+        }
+        if !removals.applied {
+            removals.applied = true;
+            removals.write(self.output)?;
+        }
+        Ok(())
+    }
+
+    /// What there is to count in the pieces of the last run.
+    fn counts(&self, run: &RunFile, rule: &Rule) -> Result<Counts, RunError> {
+        let mut counts = Counts {
+            pieces: 0,
+            scored: ScoredCounts::default(),
+            decided: crate::counts::DecidedCounts::default(),
+            ..run.counts.clone()
+        };
+        for file in run.pieces_of(self.output)? {
+            let files = PieceFiles::new(self.output, &file);
+            let scored = Footer::read(&files.scored)?;
+            let decided = files.derived(&scored, &rule.digest());
+            if let (true, Some(decided)) = (is_of(run, &scored), decided) {
+                counts.pieces += 1;
+                counts.scored.add(&counts_of(&scored).unwrap_or_default());
+                counts.decided.add(&decided);
+            }
+        }
+        Ok(counts)
+    }
+
+    fn go_on(&self) -> Result<(), RunError> {
+        if self.stop.is_stopped() {
+            return Err(stopped());
+        }
+        Ok(())
+    }
+}
+
+fn stopped() -> RunError {
+    RunError::Model(ModelError::Cancelled)
+}
+
+/// Whether the piece `scored` is of a shard of `run`.
+fn is_of(run: &RunFile, scored: &Footer) -> bool {
+    let shard = scored.value(SHARD);
+    run.inputs
+        .iter()
+        .any(|input| Some(Shard::named(&input.shard).as_str()) == shard)
+}
+
+/// The columns of a file without its pairs.
+fn plain(schema: &SchemaRef) -> SchemaRef {
+    let metadata = columns::scored(&[]).metadata().clone();
+    Arc::new(Schema::new_with_metadata(schema.fields().clone(), metadata))
+}
+
+fn unreadable(footer: &Footer, source: ArrowError) -> FooterError {
+    FooterError::Rows {
+        path: footer.path.clone(),
+        source,
+    }
+}
+
+/// The rows of the `scored` file at `path` that match. Reads pictures only where one has no digest
+/// and a request needs it.
+fn find(path: &Path, removals: &Removals) -> Result<Found, FooterError> {
+    let footer = Footer::read(path)?;
+    let mut found = Found::default();
+    let mut start = 0;
+    let mut digests_lack = false;
+    for batch in footer.batches(Some(&READ), ROWS)? {
+        let batch = batch.map_err(|source| unreadable(&footer, source))?;
+        found
+            .before(&batch)
+            .map_err(|source| unreadable(&footer, source))?;
+        found.matches(start, removals, &batch);
+        digests_lack |= lacks_digest(&batch);
+        start += batch.num_rows() as u64;
+    }
+    if digests_lack && removals.has(Form::Picture) {
+        let read = [columns::IMAGE, columns::REJECT, columns::SHA256];
+        start = 0;
+        for batch in footer.batches(Some(&read), BATCH_ROWS)? {
+            let batch = batch.map_err(|source| unreadable(&footer, source))?;
+            found.matches(start, removals, &batch);
+            start += batch.num_rows() as u64;
+        }
+    }
+    Ok(found)
+}
+
+/// Whether some picture has no digest.
+fn lacks_digest(rows: &RecordBatch) -> bool {
+    let Some(pictures) = rows.column_by_name(columns::IMAGE) else {
+        return false;
+    };
+    let digests = rows.column_by_name(columns::SHA256);
+    (0..rows.num_rows())
+        .any(|row| pictures.is_valid(row) && digests.is_none_or(|digests| digests.is_null(row)))
+}
+
+impl Found {
+    /// Takes in the rows of `batch`, the first of which has the place `start`.
+    fn matches(&mut self, start: u64, removals: &Removals, batch: &RecordBatch) {
+        for (row, requests) in (start..).zip(removals.matches(batch)) {
+            if let Some(first) = requests.first() {
+                self.rows.entry(row).or_insert(*first);
+            }
+            self.matched.extend(requests);
+        }
+    }
+
+    /// Takes in the rows that were taken out before.
+    fn before(&mut self, batch: &RecordBatch) -> Result<(), ArrowError> {
+        let (reasons, details) = (
+            texts(batch, columns::REJECT)?,
+            texts(batch, columns::DETAIL)?,
+        );
+        for row in 0..batch.num_rows() {
+            if text_at(reasons, row) == Some(Reject::Removed.as_str()) {
+                self.before += 1;
+                let detail = text_at(details, row);
+                let request: Option<Request> = detail.and_then(|detail| detail.parse().ok());
+                self.matched.extend(request);
+            }
+        }
+        Ok(())
+    }
+}

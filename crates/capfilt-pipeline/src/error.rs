@@ -238,12 +238,12 @@ pub enum RunError {
     Requests(#[from] ListError),
     /// `removed.json` cannot be understood.
     #[error(
-        "`{}` cannot be read as the record of what was taken out; put a copy of it in its place: \
-         without it those rows would come back", path.display()
+        "`{path}` cannot be read as the record of what was taken out; put a copy of it in its place: \
+         without it those rows would come back"
     )]
     RemovalRecord {
         /// The file.
-        path: PathBuf,
+        path: Location,
         /// What is wrong.
         #[source]
         source: serde_json::Error,

@@ -8,8 +8,9 @@ use arrow::array::{Array, RecordBatch};
 use arrow::datatypes::{Schema, SchemaRef};
 use arrow::error::ArrowError;
 use capfilt_data::candidate::read_candidates;
-use capfilt_data::{CONTENT, Footer, FooterError, PieceWriter, Reject, columns, remove as delete};
-use capfilt_data::{Shard, remove_leftovers};
+use capfilt_data::{
+    CONTENT, Footer, FooterError, Location, PieceWriter, Reject, Shard, columns, remove_leftovers,
+};
 use capfilt_models::{ModelError, Stop};
 use datafusion::error::DataFusionError;
 
@@ -25,7 +26,6 @@ use crate::keep::Rule;
 use crate::lock::OutputLock;
 use crate::record::{COUNTS, Counts, PIPELINE, RunFile, SHARD, counts_of, pairs_of};
 use crate::row::{BATCH_ROWS, column, project, text_at, texts};
-use crate::strangers::files_below;
 use crate::write::counted;
 
 /// Rows that are looked at together where no picture is read.
@@ -70,15 +70,15 @@ pub struct RemovalReport {
 /// Takes the rows that `list` asks for out of `output`, and those of earlier requests that a killed
 /// program left. With `dry_run` it only counts. Blocks; no model and no fetch.
 pub fn remove(
-    output: &Path,
+    output: &Location,
     list: &RequestList,
     dry_run: bool,
     stop: &Stop,
 ) -> Result<RemovalReport, RunError> {
     let nothing = || RunError::NothingScored {
-        output: output.to_owned(),
+        output: output.clone(),
     };
-    if !output.is_dir() {
+    if !output.is_folder()? {
         return Err(nothing());
     }
     let lock = OutputLock::take(output)?;
@@ -114,7 +114,7 @@ pub fn remove(
 /// The requests that a run into `output` keeps to, after what a killed `remove` left is done. `run` is
 /// the record of the run before. Only for whoever holds the folder's lock.
 pub(crate) fn finish(
-    output: &Path,
+    output: &Location,
     run: Option<RunFile>,
     stop: &Stop,
 ) -> Result<Removals, RunError> {
@@ -138,7 +138,7 @@ pub(crate) fn finish(
         tracing::warn!(%piece, error, "a finished piece is damaged and deleted; it is made again");
         let files = PieceFiles::new(output, &file);
         for path in [files.scored, files.dataset, files.rejected] {
-            delete(&path)?;
+            path.remove()?;
         }
     }
     folder.applied(&mut removals)?;
@@ -150,7 +150,7 @@ type Damaged = Vec<(PathBuf, FooterError)>;
 
 /// An output folder with its record of the last run, if there is one.
 struct Folder<'a> {
-    output: &'a Path,
+    output: &'a Location,
     run: Option<RunFile>,
     stop: &'a Stop,
 }
@@ -192,7 +192,7 @@ impl Folder<'_> {
     /// any more hold pictures.
     fn find(&self, removals: &Removals) -> Result<Findings, RunError> {
         let scored = self.output.join("scored");
-        let files = files_below(&scored)?;
+        let files = scored.parquet_files()?;
         let found = each(&files, |file| {
             self.go_on()?;
             Ok((file.to_owned(), find(&scored.join(file), removals)))
@@ -212,8 +212,8 @@ impl Folder<'_> {
         let findings = self.find(removals)?;
         let mut report = findings.report();
         let page = self.output.join(PAGE);
-        if report.rows > 0 && page.exists() {
-            delete(&page)?;
+        if report.rows > 0 && page.is_file()? {
+            page.remove()?;
             report.page_deleted = true;
         }
         let Findings { pieces, damaged } = findings;
@@ -256,8 +256,8 @@ impl Folder<'_> {
             derived.ok_or_else(stopped)?;
         } else {
             // A run that was stopped brought the piece to some stage; the next one goes on from there.
-            delete(&files.dataset)?;
-            delete(&files.rejected)?;
+            files.dataset.remove()?;
+            files.rejected.remove()?;
         }
         Ok(())
     }
@@ -287,7 +287,7 @@ impl Folder<'_> {
                 .collect();
             let batch = taken_out(&batch, &here).map_err(|source| unreadable(old, source))?;
             let failed = |source: DataFusionError| RunError::Plan {
-                piece: old.path.display().to_string(),
+                piece: old.path.to_string(),
                 source,
             };
             let candidates =
@@ -385,7 +385,7 @@ fn unreadable(footer: &Footer, source: ArrowError) -> FooterError {
 
 /// The rows of the `scored` file at `path` that match. Reads pictures only where one has no digest
 /// and a request needs it.
-fn find(path: &Path, removals: &Removals) -> Result<Found, FooterError> {
+fn find(path: &Location, removals: &Removals) -> Result<Found, FooterError> {
     let footer = Footer::read(path)?;
     let mut found = Found::default();
     let mut start = 0;

@@ -1,9 +1,8 @@
 //! The requests that an output folder keeps to: `removed.json`.
 
 use std::collections::{BTreeSet, HashSet};
-use std::path::Path;
 
-use capfilt_data::replace;
+use capfilt_data::Location;
 use serde::{Deserialize, Serialize};
 
 use super::request::{Form, Request};
@@ -49,9 +48,9 @@ struct Entry {
 
 impl Removals {
     /// Those of `output`; none where nobody ever asked.
-    pub(crate) fn read(output: &Path) -> Result<Self, RunError> {
+    pub(crate) fn read(output: &Location) -> Result<Self, RunError> {
         let path = output.join(NAME);
-        let text = match fs_err::read_to_string(&path) {
+        let text = match path.read() {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
                 return Ok(Self {
                     applied: true,
@@ -61,7 +60,7 @@ impl Removals {
             text => text?,
         };
         let record: Record =
-            serde_json::from_str(&text).map_err(|source| RunError::RemovalRecord {
+            serde_json::from_slice(&text).map_err(|source| RunError::RemovalRecord {
                 path: path.clone(),
                 source,
             })?;
@@ -81,7 +80,7 @@ impl Removals {
     }
 
     /// Writes them down, whole or not at all.
-    pub(super) fn write(&self, output: &Path) -> Result<(), RunError> {
+    pub(super) fn write(&self, output: &Location) -> Result<(), RunError> {
         let path = output.join(NAME);
         let record = Record {
             format: FORMAT,
@@ -94,7 +93,7 @@ impl Removals {
         };
         let mut json = serde_json::to_vec_pretty(&record).map_err(unwritable)?;
         json.push(b'\n');
-        Ok(replace(&path, &json)?)
+        Ok(path.replace(&json)?)
     }
 
     /// Adds the requests that are not there yet, as coming now, and says how many those are.

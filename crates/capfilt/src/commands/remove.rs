@@ -1,5 +1,6 @@
 //! `capfilt remove`.
 
+use capfilt_data::Location;
 use capfilt_pipeline::{RemovalReport, RequestLine, RequestList, RunError};
 
 use crate::cli;
@@ -16,7 +17,8 @@ pub(crate) fn remove(args: &cli::Remove, session: &Session) -> Result<ExitCode, 
         Some(path) => RequestList::read(path).map_err(RunError::Requests)?,
         None => RequestList::default(),
     };
-    let report = capfilt_pipeline::remove(&args.output, &list, args.dry_run, session.stop())?;
+    let output = Location::parse(&args.output)?;
+    let report = capfilt_pipeline::remove(&output, &list, args.dry_run, session.stop())?;
     tell(&report, &list, args, session);
     Ok(ExitCode::Done)
 }

@@ -13,6 +13,7 @@ const COMMANDS: &[&[&str]] = &[
     &["run"],
     &["check"],
     &["decide"],
+    &["remove"],
     &["report"],
     &["caption"],
     &["score"],

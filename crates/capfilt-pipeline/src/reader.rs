@@ -25,8 +25,8 @@ pub(crate) fn file(path: &Location, size: u64, e_tag: Option<String>) -> Result<
     let file = PartitionedFile::new("", size);
     let (mut file, path) = match path {
         Location::File(path) => {
-            // The library wants absolute paths; a file that is gone by now fails when it is read.
-            let path = StorePath::from_absolute_path(std::path::absolute(path)?)
+            // The library wants absolute paths without `..`.
+            let path = StorePath::from_absolute_path(fs_err::canonicalize(path)?)
                 .map_err(|error| DataFusionError::ObjectStore(Box::new(error.into())))?;
             (file, path)
         }

@@ -54,7 +54,7 @@ fn an_unknown_stage_is_named_with_the_nearest_known_one() {
     assert_snapshot!(refused(&work("[[stage]]\ncaptoin = {}\n")), @r"
     exit code 3
     error: cannot use the pipeline `[DIR]/pipeline.toml`
-      caused by: line 8, column 1: unknown field `captoin`, expected one of `name`, `where`, `where-text`, `fetch`, `decode`, `caption`, `score`; did you mean `caption`?
+      caused by: line 8, column 1: unknown field `captoin`, expected one of `name`, `where`, `where-text`, `fetch`, `decode`, `dedup`, `caption`, `score`; did you mean `caption`?
           |
         8 | captoin = {}
           | ^^^^^^^

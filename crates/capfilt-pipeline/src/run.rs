@@ -95,13 +95,15 @@ pub async fn run(pipeline: &Pipeline, context: RunContext) -> Result<RunReport, 
         let new = output.clone();
         in_background(move || OutputLock::take(&new)).await??
     };
+    let before = previous_run(pipeline)?;
+    remove_leftovers(&output)?;
+    let (folder, stop) = (output.clone(), context.stop.clone());
+    let removals = in_background(move || removal::finish(&folder, before, &stop)).await??;
+    // That may have changed it.
     let previous = previous_run(pipeline)?;
     let finished_before = previous
         .as_ref()
         .is_some_and(|previous| previous.state == RunState::Finished);
-    remove_leftovers(&output)?;
-    let (folder, before, stop) = (output.clone(), previous.clone(), context.stop.clone());
-    let removals = in_background(move || removal::finish(&folder, before, &stop)).await??;
     let mut run = Run::begin(Arc::new(plan), &context, previous.as_ref(), removals)?;
     for stranger in &run.strangers {
         stranger.remove_derived(&output)?;

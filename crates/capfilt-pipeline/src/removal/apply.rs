@@ -24,7 +24,8 @@ use crate::derive::{PieceFiles, derive};
 use crate::error::{RunError, chain};
 use crate::keep::Rule;
 use crate::lock::OutputLock;
-use crate::record::{COUNTS, Counts, PIPELINE, RunFile, SHARD, counts_of, pairs_of};
+use crate::manifest;
+use crate::record::{self, COUNTS, Counts, PIPELINE, RunFile, SHARD, counts_of, pairs_of};
 use crate::row::{BATCH_ROWS, column, project, text_at, texts};
 use crate::write::counted;
 
@@ -319,6 +320,8 @@ impl Folder<'_> {
             let mut now = run.clone();
             now.counts = self.counts(run, &rule)?;
             if now != *run {
+                // Whoever waits for new output shall learn of rows that are gone, too.
+                manifest::keep(&now, self.output, record::now())?;
                 now.write(self.output)?;
             }
         }

@@ -383,3 +383,67 @@ fn a_run_that_was_killed_goes_on_among_the_same_pictures() {
     }
     assert!(ends > 30, "only {ends} steps");
 }
+
+#[test]
+fn a_shard_that_is_cut_otherwise_is_no_copy_of_itself() {
+    let work = work(STAGES);
+    let all = pictures(4);
+    shard(&work, "a", &[&all[0], &all[1]]);
+    work.run().expect_code(0);
+    assert_eq!(ids(&work), ["a:0", "a:1"]);
+    // It grows past a piece: the old one goes, and must not take the same pictures with it.
+    shard(&work, "a", &[&all[0], &all[1], &all[2], &all[3], &all[0]]);
+    work.run().expect_code(0);
+    assert_eq!(ids(&work), ["a:0", "a:1", "a:2", "a:3"]);
+    assert_eq!(removed(&work).len(), 1);
+}
+
+#[test]
+fn a_damaged_piece_is_compared_again() {
+    let work = work(STAGES);
+    let all = pictures(3);
+    shard(&work, "a", &[&all[0], &all[1]]);
+    shard(&work, "b", &[&copy(&all[0]), &all[2]]);
+    work.run().expect_code(0);
+    assert_eq!(ids(&work), ["a:0", "a:1", "b:1"]);
+    let path = work.output().join("scored/b.parquet");
+    let mut bytes = fs_err::read(&path).unwrap();
+    bytes[100] ^= 1;
+    fs_err::write(&path, bytes).unwrap();
+    // What follows from it would be decided anew.
+    let text = work.pipeline_text();
+    work.write_pipeline(&text.replace("[sink]", "[keep]\nwhere = \"length(text) > 1\"\n[sink]"));
+    let ran = work.run().expect_code(4);
+    assert!(
+        ran.stderr.contains("the next run makes it again"),
+        "{}",
+        ran.stderr
+    );
+    work.run().expect_code(0);
+    assert_eq!(ids(&work), ["a:0", "a:1", "b:1"]);
+    work.assert_whole();
+}
+
+#[test]
+fn sets_that_are_named_no_longer_take_nothing() {
+    let work = work(&STAGES.replace(
+        "dedup = {}",
+        "dedup = { against = [\"x.parquet\", \"y.parquet\"] }",
+    ));
+    let all = pictures(3);
+    shard(&work, "a", &[&all[0], &all[1], &all[2]]);
+    shards::write(
+        &work.path("x.parquet"),
+        &[Row::with_picture(all[0].clone(), "")],
+    );
+    shards::write(
+        &work.path("y.parquet"),
+        &[Row::with_picture(all[1].clone(), "")],
+    );
+    work.run().expect_code(0);
+    assert_eq!(ids(&work), ["a:2"]);
+    let text = work.pipeline_text();
+    work.write_pipeline(&text.replace("\"x.parquet\", \"y.parquet\"", "\"x.parquet\""));
+    work.run().expect_code(0);
+    assert_eq!(ids(&work), ["a:1", "a:2"]);
+}

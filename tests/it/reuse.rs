@@ -467,3 +467,46 @@ fn a_decision_rewrites_only_datasets_that_change() {
     assert_eq!(stamps(work, "scored"), scored);
     assert!(work.rows("dataset").is_empty());
 }
+
+#[test]
+fn a_text_that_comes_back_brings_its_picture_along() {
+    let scene = Scene::new(
+        "[[stage]]\nfetch = { retries = 0, allow-networks = [\"127.0.0.0/8\"] }\n\
+         [[stage]]\ndecode = { min-side = 16 }\n[[stage]]\nwhere-text = \"length(text) > 4\"\n\
+         [store]\nimages = \"kept\"\n",
+    );
+    scene.work.run().expect_code(0);
+    scene.edit("length(text) > 4", "length(text) > 1");
+    scene.assert_redone(
+        &["/untold.png"],
+        &[],
+        "`where-text` changed (the condition)",
+    );
+}
+
+#[test]
+fn nothing_is_decided_about_pieces_that_a_run_has_still_to_finish() {
+    let scene = Scene::new(
+        "[[stage]]\nfetch = { retries = 0, allow-networks = [\"127.0.0.0/8\"] }\n\
+         [[stage]]\ndecode = { min-side = 16 }\n[[stage]]\ndedup = {}\n",
+    );
+    // It dies once the first piece has come up to the search for duplicates.
+    let pipeline = scene.work.pipeline();
+    let mut run = command();
+    run.arg("run")
+        .arg(&pipeline)
+        .env("CAPFILT_END", "after-rename:3");
+    assert!(!run.output().unwrap().status.success());
+    assert!(!files(&scene.work.output().join("scored")).is_empty());
+    let output = scene.work.output();
+    let rule = "keep.where=length(text) > 1";
+    let ran = capfilt(["decide", output.to_str().unwrap(), "--set", rule]).expect_code(0);
+    assert!(
+        ran.stderr.contains("more are not finished"),
+        "{}",
+        ran.stderr
+    );
+    assert!(files(&output.join("dataset")).is_empty());
+    scene.work.run().expect_code(0);
+    scene.work.assert_whole();
+}

@@ -14,7 +14,8 @@ use crate::keep::Rule;
 use crate::load::{Pipeline, reload};
 use crate::lock::OutputLock;
 use crate::manifest;
-use crate::record::{IMAGES, RunFile, now};
+use crate::record::{IMAGES, PIPELINE, RunFile, now};
+use crate::removal;
 
 /// What shall be decided otherwise.
 #[derive(Clone, Debug, Default)]
@@ -34,6 +35,8 @@ pub struct DecideReport {
     pub rule: String,
     /// Pieces that were looked at.
     pub pieces: u64,
+    /// Pieces that a run has still to bring to their end; nothing is decided about them.
+    pub halfway: u64,
     /// Pieces that the same rule had decided already.
     pub unchanged: u64,
     /// Pieces whose dataset changed: the others have the captions that they had.
@@ -57,11 +60,17 @@ pub fn decide(
     let mut record = RunFile::read(output)?.ok_or_else(|| RunError::NothingScored {
         output: output.clone(),
     })?;
+    if !decision.dry_run {
+        // Nothing that somebody asked to be gone is published again.
+        removal::finish(output, Some(record.clone()), stop)?;
+        record = RunFile::read(output)?.unwrap_or(record);
+    }
     let pipeline = pipeline(output, &record, decision)?;
     let rule = &pipeline.keep;
     let mut report = DecideReport {
         rule: rule.describe(),
         pieces: 0,
+        halfway: 0,
         unchanged: 0,
         datasets: 0,
         before: record.counts.decided.clone(),
@@ -78,14 +87,17 @@ pub fn decide(
         });
     }
     let decided = each(&files, |file| {
-        one(output, file, rule, decision.dry_run, stop)
+        one(output, file, &record, rule, decision.dry_run, stop)
     })?;
-    for piece in decided {
+    report.halfway = decided.iter().filter(|piece| piece.is_none()).count() as u64;
+    for piece in decided.into_iter().flatten() {
         report.pieces += 1;
-        report.unchanged += u64::from(piece.unchanged);
-        report.datasets += u64::from(!piece.dataset_stands);
+        report.unchanged += u64::from(piece.change == Change::Nothing);
+        report.datasets += u64::from(piece.change == Change::Dataset);
         report.only_tightens |= piece.only_tightens;
-        report.after.add(&piece.counts);
+        if piece.is_of_run {
+            report.after.add(&piece.counts);
+        }
     }
     if !decision.dry_run {
         // One that died before it was recorded may have left nothing to do but that.
@@ -121,31 +133,48 @@ pub(crate) fn pipeline(
 
 /// What was decided about a piece.
 struct Decided {
+    /// Whether its shard is one of the last run.
+    is_of_run: bool,
     counts: DecidedCounts,
-    unchanged: bool,
-    dataset_stands: bool,
+    change: Change,
     only_tightens: bool,
 }
 
-/// Decides about the piece at `file`.
+/// What a decision changes.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Change {
+    /// Nothing: it was decided so before.
+    Nothing,
+    /// Only what `rejected` says about the rule.
+    Rejected,
+    /// The rows of the dataset.
+    Dataset,
+}
+
+/// Decides about the piece at `file`; not about one that a run brought only to some stage.
 fn one(
     output: &Location,
     file: &Path,
+    record: &RunFile,
     rule: &Rule,
     dry_run: bool,
     stop: &Stop,
-) -> Result<Decided, RunError> {
+) -> Result<Option<Decided>, RunError> {
     let paths = PieceFiles::new(output, file);
     let scored = Footer::read(&paths.scored)?;
+    let is_of_run = record.has_shard_of(&scored);
+    if is_of_run && scored.value(PIPELINE) != Some(&record.digests.pipeline) {
+        return Ok(None);
+    }
     let stored = scored.value(IMAGES).unwrap_or("all");
     let only_tightens = stored != "all" && stored != rule.digest();
     if let Some(counts) = paths.derived(&scored, &rule.digest()) {
-        return Ok(Decided {
+        return Ok(Some(Decided {
+            is_of_run,
             counts,
-            unchanged: true,
-            dataset_stands: true,
+            change: Change::Nothing,
             only_tightens,
-        });
+        }));
     }
     let stopped = || stop.is_stopped();
     let judged = if dry_run {
@@ -155,12 +184,16 @@ fn one(
         derive(&paths, &scored, rule, &stopped)?
     };
     let judged = judged.ok_or(RunError::Model(ModelError::Cancelled))?;
-    Ok(Decided {
+    Ok(Some(Decided {
+        is_of_run,
         counts: judged.counts,
-        unchanged: false,
-        dataset_stands: judged.dataset_stands,
+        change: if judged.dataset_stands {
+            Change::Rejected
+        } else {
+            Change::Dataset
+        },
         only_tightens,
-    })
+    }))
 }
 
 /// Does `work` for each of `files` on all processors. The first error ends it.

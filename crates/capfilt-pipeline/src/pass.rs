@@ -111,6 +111,7 @@ impl Plan {
             stand,
             stored.numbers.clone(),
             self.pipeline.file.source.text_source,
+            self.recipe.hashed,
             shard.mapping.passed_fields(),
         );
         let scan = scan::stored(&stored.file, stored.first, &stored.numbers)?;

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use capfilt_data::{Footer, Piece, Scratch};
+use capfilt_data::{Footer, FooterError, Piece, Scratch};
 use capfilt_models::Stop;
 use datafusion::execution::TaskContext;
 use datafusion::prelude::SessionConfig;
@@ -12,6 +12,7 @@ use futures::StreamExt;
 use crate::counts::{DecidedCounts, ScoredCounts};
 use crate::derive::{PieceFiles, derive};
 use crate::error::{PieceFailure, RunError};
+use crate::file::Images;
 use crate::numbers::Numbers;
 use crate::pass::{Pass, Stored};
 use crate::plan::{Plan, ShardPlan};
@@ -175,7 +176,9 @@ impl PieceRun {
         .and_then(|found| found)
         .map_err(PieceFailure::Run)?;
         let all_stand = self.plan.recipe.change_from_file(&file).is_none();
-        if all_stand && others.first().is_none() {
+        let is_labelled =
+            self.plan.pipeline.file.store.images == Images::Kept || images(&file) == Images::All;
+        if all_stand && is_labelled && others.first().is_none() {
             window.read();
             let counts = counts_of(&file).unwrap_or_default();
             self.tally.rows(&counts, &DecidedCounts::default());
@@ -183,7 +186,10 @@ impl PieceRun {
         }
         // Rows that come from the shard have had one try; the others what they had.
         let passes = match file.value(PASSES) {
-            Some(passes) if others.first().is_none() => passes.to_owned(),
+            // Without the search for duplicates, nothing may be tried again that was not compared.
+            Some(passes) if others.first().is_none() || self.plan.recipe.hashed => {
+                passes.to_owned()
+            }
             _ => "1".to_owned(),
         };
         let mut pairs = self.pairs(todo, &passes);
@@ -325,7 +331,11 @@ async fn verify(files: &PieceFiles) -> Result<(), PieceFailure> {
     in_background(move || Footer::read(&path)?.verify())
         .await
         .map_err(PieceFailure::Run)?
-        .map_err(PieceFailure::Damaged)
+        .map_err(|error| match error {
+            // A disk or store that cannot be read now says nothing about the rows.
+            FooterError::Io(_) => PieceFailure::Run(error.into()),
+            damaged => PieceFailure::Damaged(damaged),
+        })
 }
 
 fn footer(files: &PieceFiles) -> Result<Footer, PieceFailure> {

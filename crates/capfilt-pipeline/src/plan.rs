@@ -126,6 +126,7 @@ fn evaluation(pipeline: &Pipeline) -> Result<Option<Plan>, PipelineErrorKind> {
         name: "decode".to_owned(),
         verb: Verb::Decode(Decode {
             min_side: 0,
+            max_pixels: Decode::default().max_pixels,
             resize: None,
             ..decode.unwrap_or_default()
         }),
@@ -137,6 +138,10 @@ fn evaluation(pipeline: &Pipeline) -> Result<Option<Plan>, PipelineErrorKind> {
     sets.keep = Rule::None;
     let mut plan = build(&sets)?;
     plan.recipe.hashed = true;
+    for shard in &mut plan.shards {
+        // Its ids are nobody's rows here.
+        shard.mapping.id = None;
+    }
     let mut without = plan
         .shards
         .iter()

@@ -83,6 +83,9 @@ impl Tally {
     pub(crate) fn take_back(&self, scored: &ScoredCounts) {
         self.update(|progress| {
             progress.rows_done = progress.rows_done.saturating_sub(scored.rows);
+            if self.is_halfway.load(Ordering::Relaxed) {
+                return;
+            }
             for (reason, rows) in &scored.rejected {
                 if let Some(count) = progress.reasons.get_mut(reason) {
                     *count = count.saturating_sub(*rows);

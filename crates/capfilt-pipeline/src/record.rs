@@ -258,6 +258,13 @@ impl RunFile {
         serde_json::from_slice(&text).map(Some).map_err(unreadable)
     }
 
+    /// Whether the piece `scored` is of a shard that this run had.
+    pub(crate) fn has_shard_of(&self, scored: &Footer) -> bool {
+        let shard = scored.value(SHARD);
+        let mut inputs = self.inputs.iter();
+        inputs.any(|input| Some(input.shard.as_str()) == shard)
+    }
+
     /// Writes `run.json`, whole or not at all.
     pub(crate) fn write(&self, output: &Location) -> Result<(), RunError> {
         self.write_to(&output.join("run.json"))

@@ -64,6 +64,30 @@ impl Stand {
     fn has(&self, name: Option<&str>) -> bool {
         name.is_some_and(|name| self.all.contains(name))
     }
+
+    /// The candidates of one row whose web text is `text`, unless that was dropped.
+    fn candidates(
+        &self,
+        text: Option<&str>,
+        source: Source,
+        stored: Vec<Candidate>,
+    ) -> Vec<Candidate> {
+        let mut web = web_candidate(text, source);
+        let mut synthetic = Vec::new();
+        for mut candidate in stored {
+            candidate
+                .scores
+                .retain(|score| self.scorers.contains(&score.by));
+            if candidate.source != Source::Synthetic {
+                if let Some(web) = &mut web {
+                    web.scores = candidate.scores;
+                }
+            } else if self.has(candidate.by.as_deref()) {
+                synthetic.push(candidate);
+            }
+        }
+        web.into_iter().chain(synthetic).collect()
+    }
 }
 
 /// The operator that gives rows of a `scored` file as they were after some stages.
@@ -72,6 +96,8 @@ pub(crate) struct RestoreRows {
     stand: Stand,
     numbers: Numbers,
     text_source: Source,
+    /// Whether pictures keep their hashes.
+    hashed: bool,
     passed: Vec<FieldRef>,
 }
 
@@ -81,12 +107,14 @@ impl RestoreRows {
         stand: &[Stage],
         numbers: Numbers,
         text_source: TextSource,
+        hashed: bool,
         passed: Vec<FieldRef>,
     ) -> Self {
         Self {
             stand: Stand::of(stand),
             numbers,
             text_source: text_source.into(),
+            hashed,
             passed,
         }
     }
@@ -122,7 +150,7 @@ impl RestoreRows {
             .enumerate()
             .map(|(row, candidates)| {
                 let text = (!dropped[row]).then(|| text_at(web, row)).flatten();
-                self.candidates(text, candidates)
+                stand.candidates(text, self.text_source, candidates)
             })
             .collect();
         let unless = |known: bool, name: &str| -> Result<ArrayRef> {
@@ -141,34 +169,15 @@ impl RestoreRows {
                 name @ (columns::REJECT | columns::DETAIL | columns::STAGE) => only(name, &left),
                 columns::TEXT_DROPPED_BY => only(columns::TEXT_DROPPED_BY, &dropped),
                 columns::CANDIDATES => Ok(Arc::new(candidates_array(&candidates)?) as ArrayRef),
-                name @ (columns::WIDTH
-                | columns::HEIGHT
-                | columns::SHA256
-                | columns::PERCEPTUAL_HASH) => unless(stand.has_decode, name),
+                name @ (columns::WIDTH | columns::HEIGHT) => unless(stand.has_decode, name),
+                name @ (columns::SHA256 | columns::PERCEPTUAL_HASH) => {
+                    unless(stand.has_decode && self.hashed, name)
+                }
                 columns::FETCH => unless(stand.has_fetch, columns::FETCH),
                 name => Ok(Arc::clone(column(stored, name)?)),
             });
         let arrays = arrays.collect::<Result<Vec<_>>>()?;
         Ok(RecordBatch::try_new(Arc::clone(schema), arrays)?)
-    }
-
-    /// The candidates of one row whose web text is `text`, unless that was dropped.
-    fn candidates(&self, text: Option<&str>, stored: Vec<Candidate>) -> Vec<Candidate> {
-        let mut web = web_candidate(text, self.text_source);
-        let mut synthetic = Vec::new();
-        for mut candidate in stored {
-            candidate
-                .scores
-                .retain(|score| self.stand.scorers.contains(&score.by));
-            if candidate.source != Source::Synthetic {
-                if let Some(web) = &mut web {
-                    web.scores = candidate.scores;
-                }
-            } else if self.stand.has(candidate.by.as_deref()) {
-                synthetic.push(candidate);
-            }
-        }
-        web.into_iter().chain(synthetic).collect()
     }
 }
 
@@ -211,7 +220,10 @@ pub(crate) fn split(
     let reads_picture = changed.iter().any(|stage| stage.verb.reads_pictures());
     let must_store = match plan.pipeline.file.store.images {
         Images::All => Need::All,
-        Images::Kept => Need::Kept(&plan.pipeline.keep),
+        Images::Kept => Need::Kept {
+            rule: &plan.pipeline.keep,
+            source: plan.pipeline.file.source.text_source.into(),
+        },
     };
     let need = if reads_picture { Need::All } else { must_store };
     let mut names = vec![
@@ -220,8 +232,8 @@ pub(crate) fn split(
         columns::TEXT_DROPPED_BY,
         PICTURE,
     ];
-    if matches!(need, Need::Kept(_)) {
-        names.push(columns::CANDIDATES);
+    if matches!(need, Need::Kept { .. }) {
+        names.extend([columns::CANDIDATES, columns::TEXT]);
     }
     let (mut restored, mut others) = (Vec::new(), Vec::new());
     let mut number = first;
@@ -253,8 +265,12 @@ fn is_removed(reasons: &StringArray, row: usize) -> bool {
 /// Of which rows the picture must be there.
 enum Need<'a> {
     All,
-    /// Of those with a caption that the rule keeps.
-    Kept(&'a Rule),
+    /// Of those with a caption that the rule keeps, as they will be restored.
+    Kept {
+        rule: &'a Rule,
+        /// Where the texts come from.
+        source: Source,
+    },
 }
 
 /// For each row, whether something that is needed is not stored.
@@ -270,10 +286,20 @@ fn lost(
     let pictures = column(batch, columns::IMAGE)?.as_struct();
     let kept = match need {
         Need::All => vec![true; batch.num_rows()],
-        Need::Kept(rule) => {
-            let candidates = read_candidates(column(batch, columns::CANDIDATES)?)
+        Need::Kept { rule, source } => {
+            let web = texts(batch, columns::TEXT)?;
+            let stored = read_candidates(column(batch, columns::CANDIDATES)?)
                 .map_err(|error| DataFusionError::External(Box::new(error)))?;
-            verdicts(rule, &candidates)?
+            let restored: Vec<Vec<Candidate>> = stored
+                .into_iter()
+                .enumerate()
+                .map(|(row, stored)| {
+                    let is_dropped = stand.has(text_at(dropped_by, row));
+                    let text = text_at(web, row).filter(|_| !is_dropped);
+                    stand.candidates(text, *source, stored)
+                })
+                .collect();
+            verdicts(rule, &restored)?
                 .iter()
                 .map(|row| row.contains(&Verdict::Kept))
                 .collect()

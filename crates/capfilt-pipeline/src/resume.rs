@@ -79,14 +79,11 @@ fn standing(plan: &Plan, shard: &ShardPlan, piece: &Piece) -> Result<Standing, F
                 || decided.as_ref().is_some_and(|decided| !lacks(decided))
         }
     };
-    if !has_pictures {
+    // Rows of a shard that changed may be others: its pictures are not those that lack.
+    if !has_pictures && !input_changed {
         let why = "pictures were stored for another decision only".to_owned();
         let stand = plan.recipe.stages.len();
-        return Ok(if input_changed {
-            Standing::Again(why)
-        } else {
-            Standing::Reuse(Change { stand, why })
-        });
+        return Ok(Standing::Reuse(Change { stand, why }));
     }
     Ok(Standing::Scored {
         decided,

@@ -294,7 +294,9 @@ fn merged_pairs(old: &Footer, fresh: &Footer, counts: &ScoredCounts) -> Vec<(Str
         .map(|(key, value)| {
             let value = match key.as_str() {
                 COUNTS => serde_json::json!(counts).to_string(),
-                IMAGES => old.value(IMAGES).unwrap_or_default().to_owned(),
+                // Of a rule that stores less, what came in now follows the one of now; the other rows
+                // meet that one, too.
+                IMAGES if images(old) == Images::All => "all".to_owned(),
                 RUNTIME | PROVIDER => both(old.value(&key), Some(&value)),
                 _ => value,
             };

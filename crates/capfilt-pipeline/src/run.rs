@@ -17,6 +17,7 @@ use futures::{FutureExt, StreamExt};
 use tokio::sync::watch;
 
 use crate::counts::{DecidedCounts, ScoredCounts};
+use crate::derive::PieceFiles;
 use crate::error::{PieceFailure, RunError, chain};
 use crate::load::Pipeline;
 use crate::lock::OutputLock;
@@ -451,7 +452,11 @@ impl Run {
     /// Takes what came of a piece; false where the run was stopped.
     fn take(&mut self, todo: &Todo, done: Result<Done, PieceFailure>) -> Result<bool, RunError> {
         match done {
-            Ok(_) if !self.pieces.derives => Ok(true),
+            Ok(done) if !self.pieces.derives => {
+                self.record.counts.retried += done.again.retried;
+                self.record.counts.recovered += done.again.recovered;
+                Ok(true)
+            }
             Ok(done) => {
                 self.count(&done.scored, &done.decided);
                 let (finished, rows) = match todo.task {
@@ -473,9 +478,15 @@ impl Run {
             Err(PieceFailure::Run(error)) => Err(error),
             Err(PieceFailure::Damaged(error)) => {
                 let (piece, error) = (todo.piece.to_string(), chain(&error));
-                if self.pieces.duplicates.contains_key(&piece) {
-                    // Its pictures were compared as they were; the next run compares them anew.
-                    self.failed(todo, piece, error);
+                if self.pieces.derives && self.pieces.plan.dedup().is_some() {
+                    // Past the search, nobody would compare its pictures.
+                    let output = &self.pieces.plan.pipeline.output;
+                    PieceFiles::new(output, &todo.piece.file())
+                        .scored
+                        .remove()?;
+                    let reason =
+                        format!("{error}; it was deleted, and the next run makes it again");
+                    self.failed(todo, piece, reason);
                     return Ok(true);
                 }
                 tracing::warn!(piece, error, "a finished piece is made again");

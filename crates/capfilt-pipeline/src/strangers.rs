@@ -55,9 +55,14 @@ impl Stranger {
         files.rejected.remove()
     }
 
+    /// What was scored.
+    pub(crate) fn scored(&self, output: &Location) -> Location {
+        PieceFiles::new(output, &self.file).scored
+    }
+
     /// Removes what was scored.
     pub(crate) fn remove_scored(&self, output: &Location) -> io::Result<()> {
-        PieceFiles::new(output, &self.file).scored.remove()
+        self.scored(output).remove()
     }
 }
 

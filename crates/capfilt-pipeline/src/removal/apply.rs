@@ -9,7 +9,7 @@ use arrow::datatypes::{Schema, SchemaRef};
 use arrow::error::ArrowError;
 use capfilt_data::candidate::read_candidates;
 use capfilt_data::{
-    CONTENT, Footer, FooterError, Location, PieceWriter, Reject, Shard, columns, remove_leftovers,
+    CONTENT, Footer, FooterError, Location, PieceWriter, Reject, columns, remove_leftovers,
 };
 use capfilt_models::{ModelError, Stop};
 use datafusion::error::DataFusionError;
@@ -25,7 +25,7 @@ use crate::error::{RunError, chain};
 use crate::keep::Rule;
 use crate::lock::OutputLock;
 use crate::manifest;
-use crate::record::{self, COUNTS, Counts, PIPELINE, RunFile, SHARD, counts_of, pairs_of};
+use crate::record::{self, COUNTS, Counts, PIPELINE, RunFile, counts_of, pairs_of};
 use crate::row::{BATCH_ROWS, column, project, text_at, texts};
 use crate::write::counted;
 
@@ -132,8 +132,11 @@ pub(crate) fn finish(
     );
     // Nobody can tell what is in them, so they go: the run makes them again.
     for (file, error) in damaged {
-        if matches!(error, FooterError::Io(_)) {
-            return Err(RunError::Piece(error));
+        // What cannot be read now, but is whole, or says nothing about itself, is not deleted.
+        let scored = PieceFiles::new(output, &file).scored;
+        match Footer::read(&scored).and_then(|footer| footer.verify()) {
+            Ok(()) | Err(FooterError::Io(_)) => return Err(RunError::Piece(error)),
+            Err(_) => {}
         }
         let (piece, error) = (file.display(), chain(&error));
         tracing::warn!(%piece, error, "a finished piece is damaged and deleted; it is made again");
@@ -267,7 +270,7 @@ impl Folder<'_> {
     /// is if its shard is gone, since no run comes to it.
     fn is_decided(&self, scored: &Footer) -> bool {
         self.run.as_ref().is_some_and(|run| {
-            scored.value(PIPELINE) == Some(&run.digests.pipeline) || !is_of(run, scored)
+            scored.value(PIPELINE) == Some(&run.digests.pipeline) || !run.has_shard_of(scored)
         })
     }
 
@@ -344,7 +347,7 @@ impl Folder<'_> {
             let files = PieceFiles::new(self.output, &file);
             let scored = Footer::read(&files.scored)?;
             let decided = files.derived(&scored, &rule.digest());
-            if let (true, Some(decided)) = (is_of(run, &scored), decided) {
+            if let (true, Some(decided)) = (run.has_shard_of(&scored), decided) {
                 counts.pieces += 1;
                 counts.scored.add(&counts_of(&scored).unwrap_or_default());
                 counts.decided.add(&decided);
@@ -363,14 +366,6 @@ impl Folder<'_> {
 
 fn stopped() -> RunError {
     RunError::Model(ModelError::Cancelled)
-}
-
-/// Whether the piece `scored` is of a shard of `run`.
-fn is_of(run: &RunFile, scored: &Footer) -> bool {
-    let shard = scored.value(SHARD);
-    run.inputs
-        .iter()
-        .any(|input| Some(Shard::named(&input.shard).as_str()) == shard)
 }
 
 /// The columns of a file without its pairs.

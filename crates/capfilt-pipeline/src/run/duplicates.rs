@@ -115,10 +115,11 @@ impl Run {
         let output = plan.pipeline.output.clone();
         let path = output.join(FOUND);
         let searched = Searched::new(&plan, at, &candidates);
-        let found = if let Some(found) = read(&path, &searched)? {
+        let found = if let Some(found) = read(&path, &searched, &output)? {
             found
         } else {
-            let found = search(&plan, &candidates).await?;
+            let strangers = self.strangers.iter().map(|one| one.scored(&output));
+            let found = search(&plan, &candidates, &strangers.collect()).await?;
             write(&path, &searched, &found)?;
             found
         };
@@ -254,37 +255,59 @@ fn waiting(plan: &Plan, todo: &Todo, at: usize) -> Option<Task> {
     let Some(footer) = here else {
         return Some(todo.task);
     };
+    // Nothing is found by hashes that are damaged.
+    if footer.verify().is_err() {
+        return Some(Task::Score);
+    }
     let counts = counts_of(&footer)?;
     Retry::due(&footer, &counts).map(|_| Task::Retry)
 }
 
 /// What goes of each of `candidates`, by the piece's name.
-async fn search(plan: &Arc<Plan>, candidates: &[Candidate]) -> Result<ByPiece, RunError> {
+///
+/// `without` are files of which the rows come again in others.
+async fn search(
+    plan: &Arc<Plan>,
+    candidates: &[Candidate],
+    without: &HashSet<Location>,
+) -> Result<ByPiece, RunError> {
     let Some((_, dedup)) = plan.dedup() else {
         return Ok(ByPiece::new());
     };
     let distance = dedup.distance;
     let output = plan.pipeline.output.clone();
     let candidate = |one: &Candidate| one.footer.path.clone();
-    let of_run: HashSet<Location> = candidates.iter().map(candidate).collect();
+    let mut others: HashSet<Location> = candidates.iter().map(candidate).collect();
+    others.extend(without.iter().cloned());
     let (planned, folder) = (Arc::clone(plan), output.clone());
     let (evaluation, earlier) = in_background(move || {
-        let evaluation = match &planned.evaluation {
-            Some(sets) => finished(&sets.pipeline.output)?,
-            None => Vec::new(),
-        };
+        let sets = planned.evaluation.iter();
+        let evaluation = sets.flat_map(|sets| {
+            let output = &sets.pipeline.output;
+            sets.each_piece()
+                .map(|(_, piece)| Footer::read(PieceFiles::new(output, &piece.file()).scored))
+        });
+        let evaluation = evaluation.collect::<Result<Vec<_>, _>>()?;
         let mut earlier = finished(&folder)?;
-        earlier.retain(|footer| !of_run.contains(&footer.path));
+        earlier.retain(|footer| !others.contains(&footer.path));
         Ok::<_, RunError>((evaluation, earlier))
     })
     .await??;
-    let (earlier, without): (Vec<Footer>, Vec<Footer>) = earlier
-        .into_iter()
-        .partition(|footer| Recipe::of(footer).is_some_and(|recipe| recipe.hashed));
+    let unread = evaluation.iter().filter_map(counts_of);
+    let unread: u64 = unread
+        .flat_map(|counts| counts.rejected.into_values())
+        .sum();
+    if unread > 0 {
+        tracing::warn!(
+            "{unread} pictures of evaluation sets cannot be read: nothing is compared with them"
+        );
+    }
+    let (earlier, without): (Vec<Footer>, Vec<Footer>) =
+        earlier.into_iter().partition(is_past_dedup);
     if !without.is_empty() {
         tracing::warn!(
-            "{} finished pieces of shards that the input no longer has have no hashes: nothing is \
-             compared with their pictures",
+            "{} pieces of shards that the input no longer has were not searched for duplicates: \
+             nothing is compared with their pictures",
             without.len()
         );
     }
@@ -317,11 +340,21 @@ async fn search(plan: &Arc<Plan>, candidates: &[Candidate]) -> Result<ByPiece, R
     }
     let found = found?;
     tell(&found);
+    Ok(by_piece(&found, candidates, &evaluation, &earlier))
+}
+
+/// What was found, by piece and row, and in words.
+fn by_piece(
+    found: &Found,
+    candidates: &[Candidate],
+    evaluation: &[Footer],
+    earlier: &[Footer],
+) -> ByPiece {
     let name = |place: Place| {
         let file = match place.set {
             Set::Evaluation => &evaluation[place.file],
             Set::Earlier => &earlier[place.file],
-            Set::Run => &footers[place.file],
+            Set::Run => &candidates[place.file].footer,
         };
         let first: u64 = file
             .value(FIRST)
@@ -352,15 +385,25 @@ async fn search(plan: &Arc<Plan>, candidates: &[Candidate]) -> Result<ByPiece, R
         });
         by_piece.insert(piece.to_string(), Arc::new(gone.collect()));
     }
-    Ok(by_piece)
+    by_piece
+}
+
+/// Whether duplicates were removed from a piece.
+fn is_past_dedup(scored: &Footer) -> bool {
+    Recipe::of(scored).is_some_and(|recipe| {
+        let mut stages = recipe.stages.iter();
+        recipe.hashed && stages.any(|stage| stage.verb == "dedup")
+    })
 }
 
 /// The footers of all finished pieces in `output`, in the order of their names.
 fn finished(output: &Location) -> Result<Vec<Footer>, RunError> {
     let scored = output.join("scored");
     let files = scored.parquet_files()?;
-    let footers = at_once(&files, |file| Footer::read(scored.join(file)));
-    Ok(footers.into_iter().collect::<Result<_, _>>()?)
+    // One that cannot be understood belongs to nobody.
+    let footers = at_once(&files, |file| derive::finished(&scored.join(file)));
+    let footers = footers.into_iter().filter_map(Result::transpose);
+    Ok(footers.collect::<Result<_, _>>()?)
 }
 
 fn tell(found: &Found) {
@@ -418,15 +461,29 @@ fn write(path: &Location, searched: &Searched, found: &ByPiece) -> Result<(), Ru
 }
 
 /// What an earlier run found, if it searched all of `searched` as they are.
-fn read(path: &Location, searched: &Searched) -> Result<Option<ByPiece>, RunError> {
+/// Those of its pieces that are not among them must be past the search: else nobody has their pictures.
+fn read(
+    path: &Location,
+    searched: &Searched,
+    output: &Location,
+) -> Result<Option<ByPiece>, RunError> {
     let Some(footer) = derive::finished(path)? else {
         return Ok(None);
     };
     let known: Option<Searched> = footer
         .value(SEARCHED)
         .and_then(|known| serde_json::from_str(known).ok());
-    if !known.is_some_and(|known| known.covers(searched)) {
+    let Some(known) = known.filter(|known| known.covers(searched)) else {
         return Ok(None);
+    };
+    for piece in known.pieces.keys() {
+        if searched.pieces.contains_key(piece) {
+            continue;
+        }
+        let scored = output.join("scored").join(format!("{piece}.parquet"));
+        if !derive::finished(&scored)?.is_some_and(|scored| is_past_dedup(&scored)) {
+            return Ok(None);
+        }
     }
     let mut found: HashMap<String, Duplicates> = HashMap::new();
     for batch in footer.batches(None, ROWS)? {

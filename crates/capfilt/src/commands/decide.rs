@@ -31,6 +31,12 @@ fn tell(report: &DecideReport, dry_run: bool, session: &Session) {
         "pieces     {}, {} already decided so, {} with another dataset",
         report.pieces, report.unchanged, report.datasets
     ));
+    if report.halfway > 0 {
+        session.say(format_args!(
+            "           {} more are not finished: run the pipeline again",
+            report.halfway
+        ));
+    }
     session.say(format_args!(
         "pictures   {} with captions, before {}",
         after.images, before.images

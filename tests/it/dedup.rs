@@ -115,13 +115,19 @@ fn the_first_of_each_picture_stays_in_a_run_and_over_runs() {
     work.run().expect_code(0);
     work.assert_whole();
     let told = removed(&work);
-    assert_eq!(told["a:3"], gone("duplicate", "the same bytes as `a:0`"));
-    assert_eq!(told["b:2"], gone("duplicate", "the same bytes as `a:1`"));
-    for (copy, of) in [("a:2", "a:0"), ("b:0", "a:5")] {
+    assert_eq!(
+        told["a:3"],
+        gone("duplicate", "the same bytes as row 0 of `a`")
+    );
+    assert_eq!(
+        told["b:2"],
+        gone("duplicate", "the same bytes as row 1 of `a`")
+    );
+    for (copy, of) in [("a:2", "row 0 of `a`"), ("b:0", "row 5 of `a`")] {
         let (reason, detail) = &told[copy];
         assert_eq!(reason, "duplicate");
         assert!(
-            detail.starts_with(&format!("looks like `{of}`, ")),
+            detail.starts_with(&format!("looks like {of}, ")),
             "{detail}"
         );
     }
@@ -144,12 +150,14 @@ fn the_first_of_each_picture_stays_in_a_run_and_over_runs() {
     work.run().expect_code(0);
     let told = removed(&work);
     assert!(
-        told["_earlier:0"].1.starts_with("looks like `b:1`, "),
+        told["_earlier:0"]
+            .1
+            .starts_with("looks like row 1 of `b`, "),
         "{told:?}"
     );
     assert_eq!(
         told["_earlier:2"],
-        gone("duplicate", "the same bytes as `a:0`")
+        gone("duplicate", "the same bytes as row 0 of `a`")
     );
     assert_eq!(ids(&work), ["_earlier:1", "a:0", "a:1", "a:5", "b:1"]);
     let after = rows(&work.output(), "scored");
@@ -249,13 +257,20 @@ fn what_is_tried_again_is_compared_too() {
     );
     work.run().expect_code(0);
     let told = removed(&work);
-    assert_eq!(told["a:1"], gone("duplicate", "the same bytes as `a:0`"));
+    assert_eq!(
+        told["a:1"],
+        gone("duplicate", "the same bytes as row 0 of `a`")
+    );
     assert_eq!(told["a:2"].0, "server-error");
 
     server.put("/down.png", Response::ok("image/png", copy(&all[1])));
     work.run_with(&["--retry", "transient"]).expect_code(0);
     assert_eq!(ids(&work), ["a:0", "a:2"]);
-    assert!(removed(&work)["a:3"].1.starts_with("looks like `a:2`, "));
+    assert!(
+        removed(&work)["a:3"]
+            .1
+            .starts_with("looks like row 2 of `a`, ")
+    );
     assert_eq!(server.requests("/a.png"), 1);
 }
 
@@ -278,7 +293,7 @@ fn pictures_of_evaluation_sets_are_kept_apart() {
     let told = removed(&work);
     assert_eq!(
         told["a:3"],
-        gone("evaluation-set", "the same bytes as `coco:1`")
+        gone("evaluation-set", "the same bytes as row 1 of `coco`")
     );
     assert_eq!(told["a:1"].0, "evaluation-set");
     assert_eq!(ids(&work), ["a:0", "a:2"]);
@@ -289,13 +304,14 @@ fn pictures_of_evaluation_sets_are_kept_apart() {
         again.stderr
     );
 
-    // A set that grew is hashed again for what comes new.
+    // Another set is hashed, and everything compared with it again.
     shards::write(&eval, &[Row::with_picture(all[3].clone(), "")]);
     shard(&work, "b", &[&copies[3], &all[1]]);
     work.run().expect_code(0);
     let told = removed(&work);
     assert_eq!(told["b:0"].0, "evaluation-set");
-    assert_eq!(ids(&work), ["a:0", "a:2", "b:1"]);
+    assert_eq!(told["b:1"].0, "duplicate");
+    assert_eq!(ids(&work), ["a:0", "a:1", "a:2"]);
 
     shards::write_columns(
         &eval,

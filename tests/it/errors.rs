@@ -327,3 +327,23 @@ fn a_missing_runtime_names_the_command_that_mends_it() {
         ran.stderr
     );
 }
+
+#[test]
+fn an_output_that_would_be_read_as_input_is_refused() {
+    let work = work("[[stage]]\ndecode = {}\n");
+    work.shard("a", &[crate::shards::Row::good(1, "a text")]);
+    let output = work.path("in/out");
+    let text = work.pipeline_text();
+    let inside = text.replace(
+        &work.output().display().to_string(),
+        &output.display().to_string(),
+    );
+    work.write_pipeline(&inside);
+    work.run().expect_code(0);
+    let ran = work.run().expect_code(3);
+    assert!(
+        ran.stderr.contains("is output of this pipeline"),
+        "{}",
+        ran.stderr
+    );
+}

@@ -318,7 +318,7 @@ fn the_summary_of_a_run_tells_what_happened() {
     exit code 0
     finished `[DIR]/out`
     rows       2
-    pictures   1 with captions
+    pictures   1 with captions, 0 without
     captions   1 kept, 0 removed
     removed    1 empty
     time       [TIME]

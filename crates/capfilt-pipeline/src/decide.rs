@@ -56,7 +56,10 @@ pub fn decide(
     stop: &Stop,
 ) -> Result<DecideReport, RunError> {
     let began = now();
-    let lock = OutputLock::take(output)?;
+    let nothing = || RunError::NothingScored {
+        output: output.clone(),
+    };
+    let lock = OutputLock::take_existing(output)?.ok_or_else(nothing)?;
     let mut record = RunFile::read(output)?.ok_or_else(|| RunError::NothingScored {
         output: output.clone(),
     })?;

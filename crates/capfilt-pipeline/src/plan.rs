@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use arrow::datatypes::FieldRef;
+use capfilt_data::footer::hex_digest;
 use capfilt_data::{Footer, Location, Piece, Shard, clashing, columns};
 use capfilt_models::{Package, Task};
 
@@ -66,6 +67,7 @@ pub fn check(pipeline: &Pipeline) -> Result<Plan, PipelineError> {
 fn build(pipeline: &Pipeline) -> Result<Plan, PipelineErrorKind> {
     let packages = packages(&pipeline.stages)?;
     let found = find(&pipeline.file.source.shards.0)?;
+    refuse_own_output(pipeline, &found)?;
     let count = found.len();
     let mut shards = Vec::new();
     let mut failed = Vec::new();
@@ -88,14 +90,16 @@ fn build(pipeline: &Pipeline) -> Result<Plan, PipelineErrorKind> {
         return Err(PipelineErrorKind::NoReadableShard { count, source });
     }
     let text_source = pipeline.file.source.text_source;
-    let recipe = Recipe::new(text_source, &pipeline.stages, &packages);
+    let evaluation = evaluation(pipeline)?.map(Arc::new);
+    let sets = evaluation.as_ref().map(|sets| sets.content());
+    let recipe = Recipe::new(text_source, &pipeline.stages, &packages, sets.as_deref());
     let plan = Plan {
         pipeline: pipeline.clone(),
         shards,
         failed,
         packages,
         recipe,
-        evaluation: evaluation(pipeline)?.map(Arc::new),
+        evaluation,
     };
     let pieces: Vec<(&ShardPlan, &Piece)> = plan.each_piece().collect();
     if let Some((first, second)) = clashing(pieces.iter().map(|(_, piece)| *piece)) {
@@ -106,6 +110,26 @@ fn build(pipeline: &Pipeline) -> Result<Plan, PipelineErrorKind> {
         });
     }
     Ok(plan)
+}
+
+/// Refuses to read what the pipeline itself writes: the next run would have all of it as input.
+fn refuse_own_output(pipeline: &Pipeline, found: &[Found]) -> Result<(), PipelineErrorKind> {
+    let own = ["scored", "dataset", "rejected"]
+        .map(|folder| format!("{}/", pipeline.output.join(folder)));
+    let is_own = |found: &&Found| {
+        let path = found.path.to_string();
+        own.iter().any(|folder| path.starts_with(folder))
+    };
+    match found.iter().find(is_own) {
+        None => Ok(()),
+        Some(found) => Err(crate::load::value(
+            "source.shards",
+            format!(
+                "`{}` is output of this pipeline; name shards that do not lie in its output folder",
+                found.path
+            ),
+        )),
+    }
 }
 
 /// The plan that makes hashes of the evaluation sets that pictures are compared with.
@@ -136,7 +160,12 @@ fn evaluation(pipeline: &Pipeline) -> Result<Option<Plan>, PipelineErrorKind> {
     sets.file.source.columns = Columns::default();
     sets.file.store.images = Images::Kept;
     sets.keep = Rule::None;
-    let mut plan = build(&sets)?;
+    let key = format!("stage.{name}.against");
+    let refuse = |trouble: &str| {
+        let message = format!("{trouble}; expected Parquet files with pictures");
+        crate::load::value(key.clone(), message)
+    };
+    let mut plan = build(&sets).map_err(|error| refuse(&chain(&error)))?;
     plan.recipe.hashed = true;
     for shard in &mut plan.shards {
         // Its ids are nobody's rows here.
@@ -151,11 +180,7 @@ fn evaluation(pipeline: &Pipeline) -> Result<Option<Plan>, PipelineErrorKind> {
         (None, Some(failed)) => failed.reason.clone(),
         (None, None) => return Ok(Some(plan)),
     };
-    let key = format!("stage.{name}.against");
-    Err(crate::load::value(
-        key,
-        format!("{trouble}; expected Parquet files with pictures"),
-    ))
+    Err(refuse(&trouble))
 }
 
 /// Opens the packages of all stages, each once; that verifies their digests.
@@ -277,6 +302,17 @@ impl Plan {
     /// Rows that there are.
     pub fn rows(&self) -> u64 {
         self.shards.iter().map(|shard| shard.footer.rows()).sum()
+    }
+
+    /// Identifies what is in the shards, whenever they were written.
+    fn content(&self) -> String {
+        let shards = self.shards.iter();
+        let content = shards.map(|shard| (shard.footer.size, &shard.footer.digest));
+        hex_digest(
+            serde_json::json!(content.collect::<Vec<_>>())
+                .to_string()
+                .as_bytes(),
+        )
     }
 
     /// The position of the stage that looks for duplicates.

@@ -65,11 +65,12 @@ pub(crate) struct Change {
 }
 
 impl Recipe {
-    /// The recipe of a pipeline with `stages`.
+    /// The recipe of a pipeline with `stages`, which compares with evaluation sets of the digest `sets`.
     pub(crate) fn new(
         text_source: TextSource,
         stages: &[Stage],
         packages: &HashMap<PathBuf, Arc<Package>>,
+        sets: Option<&str>,
     ) -> Self {
         let needs_pixels = stages.iter().any(|stage| stage.verb.needs_pixels());
         let hashed = stages
@@ -82,7 +83,10 @@ impl Recipe {
                 let package = stage.verb.model().and_then(|folder| packages.get(folder));
                 let package = package.map(|package| package.digest().as_str().to_owned());
                 let verb = stage.verb.as_str().to_owned();
-                let options = what_counts(&stage.verb, needs_pixels);
+                let mut options = what_counts(&stage.verb, needs_pixels);
+                if let (Verb::Dedup(_), Some(sets)) = (&stage.verb, sets) {
+                    options["content of against"] = sets.into();
+                }
                 let own = serde_json::json!([before, stage.name, verb, options, package]);
                 let key = hex_digest(own.to_string().as_bytes());
                 before.clone_from(&key);

@@ -45,7 +45,7 @@ fn recipe_of(text: &str, settings: &[&str]) -> Recipe {
         Some((folder.to_owned(), Arc::new(package)))
     });
     let source = pipeline.file.source.text_source;
-    Recipe::new(source, &pipeline.stages, &packages.collect())
+    Recipe::new(source, &pipeline.stages, &packages.collect(), None)
 }
 
 fn recipe(settings: &[&str]) -> Recipe {

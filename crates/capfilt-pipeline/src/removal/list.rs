@@ -66,7 +66,8 @@ impl RequestList {
         let mut lines = Vec::new();
         for (index, line) in text.lines().enumerate() {
             let line = line.map_err(ListErrorKind::Read)?;
-            let (number, text) = (index + 1, line.trim());
+            // Some editors begin a file with a mark.
+            let (number, text) = (index + 1, line.trim_start_matches('\u{feff}').trim());
             if text.is_empty() || text.starts_with('#') {
                 continue;
             }

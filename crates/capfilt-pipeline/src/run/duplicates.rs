@@ -360,11 +360,8 @@ fn by_piece(
             .value(FIRST)
             .and_then(|first| first.parse().ok())
             .unwrap_or(0);
-        format!(
-            "{}:{}",
-            file.value(SHARD).unwrap_or_default(),
-            first + place.row
-        )
+        let shard = file.value(SHARD).unwrap_or_default();
+        format!("row {} of `{shard}`", first + place.row)
     };
     let mut by_piece = ByPiece::new();
     for (file, candidate) in candidates.iter().enumerate() {
@@ -376,9 +373,9 @@ fn by_piece(
             };
             let of = name(one.of);
             let detail = match one.likeness {
-                Likeness::Exact => format!("the same bytes as `{of}`"),
+                Likeness::Exact => format!("the same bytes as {of}"),
                 Likeness::Perceptual(bits) => {
-                    format!("looks like `{of}`, {bits} of 64 bits differ")
+                    format!("looks like {of}, {bits} of 64 bits differ")
                 }
             };
             (piece.first + one.row, Rejection::new(reason, detail))
@@ -408,7 +405,7 @@ fn finished(output: &Location) -> Result<Vec<Footer>, RunError> {
 
 fn tell(found: &Found) {
     tracing::info!(
-        "{} duplicates among the pictures of this run",
+        "{} pictures of this run leave: they are there before, or in an evaluation set",
         found.duplicates().len()
     );
     if let Some(largest) = found.oversized.iter().map(|bucket| bucket.hashes).max() {

@@ -84,7 +84,10 @@ fn tell(report: &RunReport, args: &cli::Run, pipeline: &Pipeline, session: &Sess
         session.say(format_args!("  {}: {}", failed.path, failed.reason));
     }
     session.say(format_args!("rows       {}", scored.rows));
-    session.say(format_args!("pictures   {} with captions", decided.images));
+    session.say(format_args!(
+        "pictures   {} with captions, {} without",
+        decided.images, decided.images_without_captions
+    ));
     session.say(format_args!(
         "captions   {} kept, {} removed",
         decided.captions_kept(),

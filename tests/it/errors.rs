@@ -331,7 +331,7 @@ fn a_missing_runtime_names_the_command_that_mends_it() {
 #[test]
 fn an_output_that_would_be_read_as_input_is_refused() {
     let work = work("[[stage]]\ndecode = {}\n");
-    work.shard("a", &[crate::shards::Row::good(1, "a text")]);
+    work.shard("a", &[Row::good(1, "a text")]);
     let output = work.path("in/out");
     let text = work.pipeline_text();
     let inside = text.replace(

@@ -261,4 +261,4 @@ fn to_sample(sum: i32) -> u8 {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -3,6 +3,7 @@ use serde::Deserialize;
 use sha2::{Digest, Sha256};
 
 use super::*;
+use crate::resize::tests::bytes_of;
 
 /// A result of `ImageHash`: `tests/golden/hash.py` says how it is made.
 #[derive(Deserialize)]
@@ -43,14 +44,6 @@ fn of_file(case: &Case) -> Picture {
     let [width, height] = case.size;
     let end = case.at + 3 * (width * height) as usize;
     Picture::try_new(width, height, values[case.at..end].to_vec()).unwrap()
-}
-
-/// Bytes from hexadecimal digits.
-fn bytes_of(digits: &str) -> Vec<u8> {
-    let pairs = (0..digits.len()).step_by(2);
-    pairs
-        .map(|at| u8::from_str_radix(&digits[at..at + 2], 16).unwrap())
-        .collect()
 }
 
 #[test]
@@ -127,6 +120,18 @@ proptest! {
     fn half_of_the_bits_are_set(seed: u32, width in 2_u32..200, height in 2_u32..200) {
         let hash = perceptual_hash(&noise(seed, [width, height]));
         prop_assume!(hash.is_some());
-        prop_assert_eq!(hash.map(u64::count_ones), Some(32));
+        let set = hash.map(u64::count_ones);
+        // With fewer pixels than frequencies, coefficients are zero, and the median may be one of them.
+        if width.min(height) < 8 {
+            prop_assert!(set <= Some(32), "{:?}", set);
+        } else {
+            prop_assert_eq!(set, Some(32));
+        }
     }
+}
+
+#[test]
+fn fewer_bits_are_set_where_the_median_is_zero() {
+    let hash = perceptual_hash(&noise(0, [40, 2]));
+    assert_eq!(hash.map(u64::count_ones), Some(17));
 }

@@ -57,7 +57,7 @@ fn every_kernel() -> Vec<Kernels> {
 }
 
 /// Bytes from hexadecimal digits.
-fn bytes_of(digits: &str) -> Vec<u8> {
+pub(crate) fn bytes_of(digits: &str) -> Vec<u8> {
     let pairs = (0..digits.len()).step_by(2);
     pairs
         .map(|at| u8::from_str_radix(&digits[at..at + 2], 16).unwrap())

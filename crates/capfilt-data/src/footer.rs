@@ -4,6 +4,7 @@ use std::io::{self, Read};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
+use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use arrow::error::ArrowError;
 use parquet::arrow::arrow_reader::{
@@ -231,11 +232,7 @@ impl Footer {
 
     /// Reads the file's rows in order, `rows` at a time, with only the columns `columns` where
     /// some are named. At most one page of each column is held.
-    pub fn batches(
-        &self,
-        columns: Option<&[&str]>,
-        rows: usize,
-    ) -> Result<ParquetRecordBatchReader, FooterError> {
+    pub fn batches(&self, columns: Option<&[&str]>, rows: usize) -> Result<Batches, FooterError> {
         let refuse = |source| FooterError::of_parquet(&self.path, source);
         let file = Open::again(self)?;
         let metadata =
@@ -246,7 +243,34 @@ impl Footer {
             let mask = ProjectionMask::columns(builder.parquet_schema(), columns.iter().copied());
             builder = builder.with_projection(mask);
         }
-        builder.with_batch_size(rows).build().map_err(refuse)
+        Ok(Batches {
+            path: self.path.clone(),
+            reader: builder.with_batch_size(rows).build().map_err(refuse)?,
+        })
+    }
+
+    /// The error of rows of this file that are not what they should be.
+    pub fn unreadable(&self, source: ArrowError) -> FooterError {
+        let path = self.path.clone();
+        FooterError::Rows { path, source }
+    }
+}
+
+/// The rows of a file, a batch at a time.
+pub struct Batches {
+    path: Location,
+    reader: ParquetRecordBatchReader,
+}
+
+impl Iterator for Batches {
+    type Item = Result<RecordBatch, FooterError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let unreadable = |source| FooterError::Rows {
+            path: self.path.clone(),
+            source,
+        };
+        Some(self.reader.next()?.map_err(unreadable))
     }
 }
 

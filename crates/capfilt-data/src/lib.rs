@@ -27,7 +27,7 @@ mod step;
 mod write;
 
 pub use candidate::{Candidate, Caption, Kind, Score, Source};
-pub use footer::{Footer, FooterError};
+pub use footer::{Batches, Footer, FooterError};
 pub use lease::{Lease, LeaseError};
 pub use location::{Location, LocationError};
 pub use object::Object;

@@ -1,11 +1,11 @@
 //! Taking the keep decisions again from stored scores.
 
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 use capfilt_data::{Footer, Location, remove_leftovers};
 use capfilt_models::{ModelError, Stop};
 
+use crate::at_once::try_on_processors;
 use crate::counts::DecidedCounts;
 use crate::derive::{PieceFiles, derive, judge};
 use crate::error::{PipelineError, RunError};
@@ -65,8 +65,8 @@ pub fn decide(
     })?;
     if !decision.dry_run {
         // Nothing that somebody asked to be gone is published again.
-        removal::finish(output, Some(record.clone()), stop)?;
-        record = RunFile::read(output)?.unwrap_or(record);
+        let (_, now) = removal::finish(output, Some(record.clone()), stop)?;
+        record = now.unwrap_or(record);
     }
     let pipeline = pipeline(output, &record, decision)?;
     let rule = &pipeline.keep;
@@ -89,14 +89,14 @@ pub fn decide(
             output: output.clone(),
         });
     }
-    let decided = each(&files, |file| {
+    let decided = try_on_processors(&files, |file| {
         one(output, file, &record, rule, decision.dry_run, stop)
     })?;
     report.halfway = decided.iter().filter(|piece| piece.is_none()).count() as u64;
     for piece in decided.into_iter().flatten() {
         report.pieces += 1;
-        report.unchanged += u64::from(piece.change == Change::Nothing);
-        report.datasets += u64::from(piece.change == Change::Dataset);
+        report.unchanged += u64::from(piece.effect == Effect::Nothing);
+        report.datasets += u64::from(piece.effect == Effect::Dataset);
         report.only_tightens |= piece.only_tightens;
         if piece.is_of_run {
             report.after.add(&piece.counts);
@@ -139,13 +139,13 @@ struct Decided {
     /// Whether its shard is one of the last run.
     is_of_run: bool,
     counts: DecidedCounts,
-    change: Change,
+    effect: Effect,
     only_tightens: bool,
 }
 
-/// What a decision changes.
+/// What a decision changes of a piece.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-enum Change {
+enum Effect {
     /// Nothing: it was decided so before.
     Nothing,
     /// Only what `rejected` says about the rule.
@@ -175,7 +175,7 @@ fn one(
         return Ok(Some(Decided {
             is_of_run,
             counts,
-            change: Change::Nothing,
+            effect: Effect::Nothing,
             only_tightens,
         }));
     }
@@ -190,42 +190,11 @@ fn one(
     Ok(Some(Decided {
         is_of_run,
         counts: judged.counts,
-        change: if judged.dataset_stands {
-            Change::Rejected
+        effect: if judged.dataset_stands {
+            Effect::Rejected
         } else {
-            Change::Dataset
+            Effect::Dataset
         },
         only_tightens,
     }))
-}
-
-/// Does `work` for each of `files` on all processors. The first error ends it.
-pub(crate) fn each<T: Send>(
-    files: &[PathBuf],
-    work: impl Fn(&Path) -> Result<T, RunError> + Sync,
-) -> Result<Vec<T>, RunError> {
-    let next = AtomicUsize::new(0);
-    let worker = || {
-        let mut done = Vec::new();
-        while let Some(file) = files.get(next.fetch_add(1, Ordering::Relaxed)) {
-            match work(file) {
-                Ok(one) => done.push(one),
-                Err(error) => {
-                    next.store(files.len(), Ordering::Relaxed);
-                    return Err(error);
-                }
-            }
-        }
-        Ok(done)
-    };
-    let threads = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-    std::thread::scope(|scope| {
-        let workers: Vec<_> = (0..threads).map(|_| scope.spawn(worker)).collect();
-        let mut all = Vec::new();
-        for worker in workers {
-            let done = worker.join();
-            all.extend(done.unwrap_or_else(|panic| std::panic::resume_unwind(panic))?);
-        }
-        Ok(all)
-    })
 }

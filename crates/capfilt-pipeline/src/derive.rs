@@ -9,7 +9,7 @@ use arrow::array::{Array, ArrayRef, BooleanArray, Float32Array, RecordBatch, Str
 use arrow::compute::filter_record_batch;
 use arrow::datatypes::{FieldRef, SchemaRef};
 use arrow::error::ArrowError;
-use capfilt_data::candidate::{captions_array, read_candidates};
+use capfilt_data::candidate::captions_array;
 use capfilt_data::footer::hex_digest;
 use capfilt_data::{
     CONTENT, Candidate, Caption, Footer, FooterError, Location, PieceWriter, Reject, Source,
@@ -21,7 +21,7 @@ use crate::counts::{DecidedCounts, count};
 use crate::error::{RunError, chain};
 use crate::keep::{Rule, STEP, Verdict};
 use crate::record::{COUNTS, DECISION, IMAGES, PASSES, SCORED, VERDICTS, pairs_of};
-use crate::row::{column, is_rejected, text_at, texts};
+use crate::row::{self, column, is_rejected, text_at, texts};
 use crate::write::{tell, verdicts};
 
 /// Rows that are read at once with their pictures.
@@ -161,8 +161,7 @@ fn each_judged(
         if stopped() {
             return Ok(None);
         }
-        let rows =
-            Judged::new(read(files, batch)?, rule).map_err(|source| failed(files, source))?;
+        let rows = Judged::new(batch?, rule).map_err(|source| failed(files, source))?;
         rows.count(&mut counts)
             .map_err(|source| failed(files, source))?;
         for row in &rows.verdicts {
@@ -196,23 +195,12 @@ fn dataset_of(
         if stopped() {
             return Ok(None);
         }
-        let kept = Judged::new(read(files, batch)?, rule)
+        let kept = Judged::new(batch?, rule)
             .and_then(|rows| rows.dataset(&schema))
             .map_err(|source| failed(files, source))?;
         dataset.write(&kept)?;
     }
     Ok(Some(dataset))
-}
-
-fn read(
-    files: &PieceFiles,
-    batch: Result<RecordBatch, ArrowError>,
-) -> Result<RecordBatch, RunError> {
-    let unreadable = |source| FooterError::Rows {
-        path: files.scored.clone(),
-        source,
-    };
-    Ok(batch.map_err(unreadable)?)
 }
 
 fn failed(files: &PieceFiles, source: DataFusionError) -> RunError {
@@ -251,8 +239,7 @@ enum Fate {
 
 impl Judged {
     fn new(rows: RecordBatch, rule: &Rule) -> Result<Self, DataFusionError> {
-        let candidates = read_candidates(column(&rows, columns::CANDIDATES)?)
-            .map_err(|error| DataFusionError::External(Box::new(error)))?;
+        let candidates = row::candidates(&rows)?;
         let verdicts = verdicts(rule, &candidates)?;
         Ok(Self {
             rows,

@@ -39,6 +39,7 @@ mod removal;
 mod restore;
 mod resume;
 mod retry;
+mod rewrite;
 mod row;
 mod run;
 mod scan;

@@ -36,11 +36,15 @@ pub(crate) trait Operator: Debug + Send + Sync + 'static {
     /// The operator's name in a plan.
     const NAME: &'static str;
 
-    /// Its settings in a plan.
-    fn describe(&self) -> String;
+    /// Its settings in a plan; by default it has none.
+    fn describe(&self) -> String {
+        String::new()
+    }
 
-    /// The columns that it gives for the columns it gets.
-    fn schema(&self, input: &SchemaRef) -> SchemaRef;
+    /// The columns that it gives for the columns it gets; by default the same.
+    fn schema(&self, input: &SchemaRef) -> SchemaRef {
+        Arc::clone(input)
+    }
 
     /// Its rows. Polled first when somebody wants rows.
     fn rows(

@@ -53,6 +53,13 @@ pub(crate) enum Task {
     Decide,
 }
 
+impl Task {
+    /// Whether all rows pass by, and are counted as they do.
+    pub(crate) const fn passes_all_rows(self) -> bool {
+        matches!(self, Self::Score | Self::Reuse { .. })
+    }
+}
+
 /// What was done with a piece.
 #[derive(Debug)]
 pub(crate) struct Done {
@@ -244,8 +251,7 @@ impl PieceRun {
         .and_then(|found| found)
         .map_err(PieceFailure::Run)?;
         // What was counted when the piece was scored is counted anew; an earlier run's is not yet.
-        let is_new = matches!(todo.task, Task::Score | Task::Reuse { .. });
-        let tally = is_new.then_some(&self.tally);
+        let tally = todo.task.passes_all_rows().then_some(&self.tally);
         if let Some(tally) = tally {
             tally.take_back(&before);
         }

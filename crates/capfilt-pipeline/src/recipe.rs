@@ -136,16 +136,10 @@ impl Recipe {
 
     /// What differs from the recipe `stored`; nothing where both are the same.
     pub(crate) fn change_from(&self, stored: &Self) -> Option<Change> {
-        let same = |(wanted, stored): &(&StageKey, &StageKey)| wanted.key == stored.key;
-        let stand = self
-            .stages
-            .iter()
-            .zip(&stored.stages)
-            .take_while(same)
-            .count();
-        if stand < self.stages.len().max(stored.stages.len()) {
-            let stand = if stored.can_stand(stand) { stand } else { 0 };
-            let why = self.first_difference(stored);
+        let same = self.same_as(stored);
+        if same < self.stages.len().max(stored.stages.len()) {
+            let stand = if stored.can_stand(same) { same } else { 0 };
+            let why = self.difference_at(same, stored);
             return Some(Change { stand, why });
         }
         let why = if self.text_source != stored.text_source {
@@ -155,8 +149,16 @@ impl Recipe {
         } else {
             return None;
         };
-        let why = why.to_owned();
+        let (stand, why) = (same, why.to_owned());
         Some(Change { stand, why })
+    }
+
+    /// How many of the first stages are those of `stored`.
+    fn same_as(&self, stored: &Self) -> usize {
+        let pairs = self.stages.iter().zip(&stored.stages);
+        pairs
+            .take_while(|(wanted, stored)| wanted.key == stored.key)
+            .count()
     }
 
     /// Whether it is worth and possible to go on from stored rows after their first `stand` stages.
@@ -175,12 +177,8 @@ impl Recipe {
         is_worth && !is_overwritten
     }
 
-    /// The first difference from `stored`, in words.
-    fn first_difference(&self, stored: &Self) -> String {
-        let pairs = self.stages.iter().zip(&stored.stages);
-        let at = pairs
-            .take_while(|(wanted, stored)| wanted.key == stored.key)
-            .count();
+    /// The difference from `stored` in the stage `at`, the first one that differs, in words.
+    fn difference_at(&self, at: usize, stored: &Self) -> String {
         let (wanted, old) = (self.stages.get(at), stored.stages.get(at));
         if stored.hashed && old.is_none() && wanted.is_some_and(|stage| stage.verb == "dedup") {
             return "duplicates were not looked for yet".to_owned();

@@ -11,8 +11,8 @@ use arrow::array::{
     Array, ArrayRef, AsArray, RecordBatch, StringArray, UInt64Array, new_null_array,
 };
 use arrow::datatypes::{FieldRef, SchemaRef};
-use capfilt_data::candidate::{candidates_array, read_candidates};
-use capfilt_data::{Candidate, Footer, FooterError, Reject, Source, columns};
+use capfilt_data::candidate::candidates_array;
+use capfilt_data::{Candidate, Footer, Reject, Source, columns};
 use datafusion::error::{DataFusionError, Result};
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use futures::Stream;
@@ -26,7 +26,6 @@ use crate::plan::Plan;
 use crate::row::{self, column, text_at, texts};
 use crate::scan::{admitted, web_candidate};
 use crate::stages::{Stage, Verb};
-use crate::window::Window;
 use crate::write::verdicts;
 
 /// Rows that are looked at together where no picture is read.
@@ -63,6 +62,19 @@ impl Stand {
 
     fn has(&self, name: Option<&str>) -> bool {
         name.is_some_and(|name| self.all.contains(name))
+    }
+
+    /// The candidates of each stored row as they were.
+    fn restored(&self, stored: &RecordBatch, source: Source) -> Result<Vec<Vec<Candidate>>> {
+        let web = texts(stored, columns::TEXT)?;
+        let dropped_by = texts(stored, columns::TEXT_DROPPED_BY)?;
+        let candidates = row::candidates(stored)?.into_iter().enumerate();
+        let restored = candidates.map(|(row, candidates)| {
+            let is_dropped = self.has(text_at(dropped_by, row));
+            let text = text_at(web, row).filter(|_| !is_dropped);
+            self.candidates(text, source, candidates)
+        });
+        Ok(restored.collect())
     }
 
     /// The candidates of one row whose web text is `text`, unless that was dropped.
@@ -128,7 +140,6 @@ impl RestoreRows {
         let stand = &self.stand;
         let stages = texts(stored, columns::STAGE)?;
         let dropped_by = texts(stored, columns::TEXT_DROPPED_BY)?;
-        let web = texts(stored, columns::TEXT)?;
         let rows = stored.num_rows();
         let reasons = texts(stored, columns::REJECT)?;
         let left: Vec<bool> = (0..rows)
@@ -143,16 +154,7 @@ impl RestoreRows {
             let kept = kept.map(|(row, keep)| if *keep { text_at(old, row) } else { None });
             Ok(Arc::new(kept.collect::<StringArray>()))
         };
-        let candidates = read_candidates(column(stored, columns::CANDIDATES)?)
-            .map_err(|error| DataFusionError::External(Box::new(error)))?;
-        let candidates: Vec<Vec<Candidate>> = candidates
-            .into_iter()
-            .enumerate()
-            .map(|(row, candidates)| {
-                let text = (!dropped[row]).then(|| text_at(web, row)).flatten();
-                stand.candidates(text, self.text_source, candidates)
-            })
-            .collect();
+        let candidates = stand.restored(stored, self.text_source)?;
         let unless = |known: bool, name: &str| -> Result<ArrayRef> {
             let stored = column(stored, name)?;
             Ok(if known {
@@ -199,8 +201,7 @@ impl Operator for RestoreRows {
     ) -> impl Stream<Item = Result<RecordBatch>> + Send + 'static {
         let schema = self.schema(&input.schema());
         let numbers = self.numbers.each();
-        let window = context.session_config().get_extension::<Window>();
-        admitted(input, numbers, window, move |batch, numbers| {
+        admitted(input, numbers, &context, move |batch, numbers| {
             self.restored(batch, numbers, &schema)
         })
     }
@@ -238,10 +239,7 @@ pub(crate) fn split(
     let (mut restored, mut others) = (Vec::new(), Vec::new());
     let mut number = first;
     for batch in scored.batches(Some(&names), ROWS)? {
-        let batch = batch.map_err(|source| FooterError::Rows {
-            path: scored.path.clone(),
-            source,
-        })?;
+        let batch = batch?;
         let failed = |source: DataFusionError| RunError::Plan {
             piece: scored.path.to_string(),
             source,
@@ -286,24 +284,10 @@ fn lost(
     let pictures = column(batch, columns::IMAGE)?.as_struct();
     let kept = match need {
         Need::All => vec![true; batch.num_rows()],
-        Need::Kept { rule, source } => {
-            let web = texts(batch, columns::TEXT)?;
-            let stored = read_candidates(column(batch, columns::CANDIDATES)?)
-                .map_err(|error| DataFusionError::External(Box::new(error)))?;
-            let restored: Vec<Vec<Candidate>> = stored
-                .into_iter()
-                .enumerate()
-                .map(|(row, stored)| {
-                    let is_dropped = stand.has(text_at(dropped_by, row));
-                    let text = text_at(web, row).filter(|_| !is_dropped);
-                    stand.candidates(text, *source, stored)
-                })
-                .collect();
-            verdicts(rule, &restored)?
-                .iter()
-                .map(|row| row.contains(&Verdict::Kept))
-                .collect()
-        }
+        Need::Kept { rule, source } => verdicts(rule, &stand.restored(batch, *source)?)?
+            .iter()
+            .map(|row| row.contains(&Verdict::Kept))
+            .collect(),
     };
     Ok((0..batch.num_rows())
         .map(|row| {

@@ -19,20 +19,17 @@ use std::sync::Arc;
 use arrow::array::{Array, ArrayRef, AsArray, Int32Array, RecordBatch, StructArray};
 use arrow::datatypes::{Int32Type, SchemaRef};
 use arrow::error::ArrowError;
-use capfilt_data::candidate::read_candidates;
-use capfilt_data::{CONTENT, Footer, FooterError, PieceWriter, Reject, columns};
+use capfilt_data::{Batches, CONTENT, Footer, FooterError, Reject, columns};
 use datafusion::error::DataFusionError;
-use datafusion::parquet::arrow::arrow_reader::ParquetRecordBatchReader;
 
 use crate::counts::ScoredCounts;
-use crate::derive::passed;
 use crate::error::RunError;
 use crate::file::Images;
 use crate::load::with_nearest;
 use crate::numbers::Numbers;
 use crate::record::{COUNTS, IMAGES, PASSES, PROVIDER, RUNTIME, both, pairs_of};
+use crate::rewrite::rewrite;
 use crate::row::{BATCH_ROWS, Place, column, gather, project, replace, texts};
-use crate::write::counted;
 
 /// Rows whose reason is read at once; nothing else of them is.
 const REASONS: usize = 8_192;
@@ -122,8 +119,9 @@ impl Retry {
         let mut found = Vec::new();
         let mut number = first;
         for batch in scored.batches(Some(&[columns::REJECT]), REASONS)? {
-            let reasons = batch.and_then(|batch| texts(&batch, columns::REJECT).cloned());
-            for reason in &reasons.map_err(|source| unreadable(scored, source))? {
+            let batch = batch?;
+            let reasons = texts(&batch, columns::REJECT);
+            for reason in reasons.map_err(|source| scored.unreadable(source))? {
                 let reason = reason.and_then(|reason| Reject::from_str(reason).ok());
                 if reason.is_some_and(|reason| self.0.contains(&reason)) {
                     found.push(number..number + 1);
@@ -132,13 +130,6 @@ impl Retry {
             }
         }
         Ok(found.into_iter().collect())
-    }
-}
-
-fn unreadable(footer: &Footer, source: ArrowError) -> FooterError {
-    FooterError::Rows {
-        path: footer.path.clone(),
-        source,
     }
 }
 
@@ -160,89 +151,62 @@ pub(crate) fn merge(
     numbers: &Numbers,
     stopped: &dyn Fn() -> bool,
 ) -> Result<bool, RunError> {
-    let schema = columns::scored(&passed(&old.schema));
-    let mut writer = PieceWriter::create(&old.path, Arc::clone(&schema))?;
-    let mut counts = ScoredCounts::default();
-    let mut fresh_rows = Rows::of(fresh, &schema)?;
-    let mut start = first;
-    for batch in old.batches(None, BATCH_ROWS)? {
-        if stopped() {
-            return Ok(false);
-        }
-        let batch = in_columns(old, batch, &schema)?;
-        let failed = |source: DataFusionError| RunError::Plan {
-            piece: old.path.to_string(),
-            source,
-        };
+    let mut fresh_rows = Rows::of(fresh)?;
+    let failed = |source: DataFusionError| RunError::Plan {
+        piece: old.path.to_string(),
+        source,
+    };
+    let written = rewrite(old, stopped, |start, batch| {
+        let start = first + start;
         let end = start + batch.num_rows() as u64;
-        let again: Vec<u64> = numbers.within(&(start..end)).flatten().collect();
-        let batch = if again.is_empty() {
-            batch
-        } else {
-            let mut places: Vec<Place> = Place::all(batch.clone()).collect();
-            let at: Vec<usize> = again
-                .iter()
-                .filter_map(|number| usize::try_from(number - start).ok())
-                .collect();
-            for row in &at {
-                places[*row] = fresh_rows.next()?;
-            }
-            let merged = gather(&places).map_err(|error| failed(error.into()))?;
-            with_all_attempts(&merged, &batch, &at).map_err(failed)?
-        };
-        let candidates = column(&batch, columns::CANDIDATES)
-            .map_err(DataFusionError::from)
-            .and_then(|candidates| {
-                read_candidates(candidates)
-                    .map_err(|error| DataFusionError::External(Box::new(error)))
-            })
-            .map_err(failed)?;
-        counts.add(&counted(&batch, &candidates).map_err(failed)?);
-        writer.write(&batch)?;
-        start = end;
-    }
+        let at: Vec<usize> = numbers
+            .within(&(start..end))
+            .flatten()
+            .filter_map(|number| usize::try_from(number - start).ok())
+            .collect();
+        if at.is_empty() {
+            return Ok(batch);
+        }
+        let mut places: Vec<Place> = Place::all(batch.clone()).collect();
+        for row in &at {
+            places[*row] = fresh_rows.next(&batch.schema())?;
+        }
+        let merged = gather(&places).map_err(|error| failed(error.into()))?;
+        with_all_attempts(&merged, &batch, &at).map_err(failed)
+    })?;
+    let Some((writer, counts)) = written else {
+        return Ok(false);
+    };
     writer.publish(merged_pairs(old, fresh, &counts))?;
     Ok(true)
-}
-
-/// A batch of `file` in exactly the columns of `schema`: what was read has the file's pairs in its
-/// schema, too.
-fn in_columns(
-    file: &Footer,
-    batch: Result<RecordBatch, ArrowError>,
-    schema: &SchemaRef,
-) -> Result<RecordBatch, FooterError> {
-    batch
-        .and_then(|batch| project(&batch, schema))
-        .map_err(|source| unreadable(file, source))
 }
 
 /// The rows of a file one after the other.
 struct Rows<'a> {
     file: &'a Footer,
-    schema: &'a SchemaRef,
-    batches: ParquetRecordBatchReader,
+    batches: Batches,
     ready: VecDeque<Place>,
 }
 
 impl<'a> Rows<'a> {
-    fn of(file: &'a Footer, schema: &'a SchemaRef) -> Result<Self, FooterError> {
+    fn of(file: &'a Footer) -> Result<Self, FooterError> {
         Ok(Self {
             file,
-            schema,
             batches: file.batches(None, BATCH_ROWS)?,
             ready: VecDeque::new(),
         })
     }
 
-    fn next(&mut self) -> Result<Place, FooterError> {
+    /// The next row in exactly the columns of `schema`.
+    fn next(&mut self, schema: &SchemaRef) -> Result<Place, FooterError> {
         loop {
             if let Some(row) = self.ready.pop_front() {
                 return Ok(row);
             }
-            let ended = || Err(ArrowError::ParquetError("a row is missing".to_owned()));
-            let batch = self.batches.next().unwrap_or_else(ended);
-            let batch = in_columns(self.file, batch, self.schema)?;
+            let missing = || ArrowError::ParquetError("a row is missing".to_owned());
+            let batch = self.batches.next().ok_or_else(missing);
+            let batch = batch.map_err(|source| self.file.unreadable(source))??;
+            let batch = project(&batch, schema).map_err(|source| self.file.unreadable(source))?;
             self.ready.extend(Place::all(batch));
         }
     }

@@ -15,7 +15,9 @@ use arrow::array::{
 use arrow::compute::interleave_record_batch;
 use arrow::datatypes::{DataType, Field, FieldRef, Schema, SchemaRef, UInt64Type};
 use arrow::error::ArrowError;
-use capfilt_data::{Reject, columns};
+use capfilt_data::candidate::read_candidates;
+use capfilt_data::{Candidate, Reject, columns};
+use datafusion::error::DataFusionError;
 
 /// The row's number within its shard, counted from 0.
 pub(crate) const ROW: &str = ".row";
@@ -132,6 +134,12 @@ pub(crate) fn texts<'a>(batch: &'a RecordBatch, name: &str) -> Result<&'a String
 /// The text at `row`, if there is one.
 pub(crate) fn text_at(texts: &StringArray, row: usize) -> Option<&str> {
     texts.is_valid(row).then(|| texts.value(row))
+}
+
+/// The candidates of each row.
+pub(crate) fn candidates(batch: &RecordBatch) -> Result<Vec<Vec<Candidate>>, DataFusionError> {
+    read_candidates(column(batch, columns::CANDIDATES)?)
+        .map_err(|error| DataFusionError::External(Box::new(error)))
 }
 
 /// The rows' numbers.

@@ -99,9 +99,8 @@ pub async fn run(pipeline: &Pipeline, context: RunContext) -> Result<RunReport, 
     let before = previous_run(pipeline)?;
     remove_leftovers(&output)?;
     let (folder, stop) = (output.clone(), context.stop.clone());
-    let removals = in_background(move || removal::finish(&folder, before, &stop)).await??;
-    // That may have changed it.
-    let previous = previous_run(pipeline)?;
+    let (removals, previous) =
+        in_background(move || removal::finish(&folder, before, &stop)).await??;
     let finished_before = previous
         .as_ref()
         .is_some_and(|previous| previous.state == RunState::Finished);
@@ -468,7 +467,7 @@ impl Run {
                 self.record.timings.rows += rows;
                 self.record.counts.retried += done.again.retried;
                 self.record.counts.recovered += done.again.recovered;
-                if matches!(todo.task, Task::Retry | Task::Decide) {
+                if !todo.task.passes_all_rows() {
                     self.pieces.tally.rows(&done.scored, &done.decided);
                 }
                 self.record.write(&self.pieces.plan.pipeline.output)?;

@@ -257,8 +257,7 @@ impl Operator for SourceRows {
     ) -> impl Stream<Item = Result<RecordBatch>> + Send + 'static {
         let schema = self.schema(&input.schema());
         let numbers = self.numbers.each();
-        let window = context.session_config().get_extension::<Window>();
-        admitted(input, numbers, window, move |batch, numbers| {
+        admitted(input, numbers, &context, move |batch, numbers| {
             self.named(batch, numbers, &schema)
         })
     }
@@ -266,12 +265,16 @@ impl Operator for SourceRows {
 
 /// The rows of `input`, which have the numbers `numbers`, as `named` makes them of a batch and its
 /// numbers. They come as the window of the piece admits them.
-pub(crate) fn admitted(
+pub(crate) fn admitted<F>(
     input: SendableRecordBatchStream,
     numbers: Each,
-    window: Option<Arc<Window>>,
-    named: impl Fn(&RecordBatch, &[u64]) -> Result<RecordBatch> + Send + Sync + 'static,
-) -> impl Stream<Item = Result<RecordBatch>> + Send + 'static {
+    context: &TaskContext,
+    named: F,
+) -> impl Stream<Item = Result<RecordBatch>> + Send + 'static + use<F>
+where
+    F: Fn(&RecordBatch, &[u64]) -> Result<RecordBatch> + Send + Sync + 'static,
+{
+    let window = context.session_config().get_extension::<Window>();
     let named = Arc::new(named);
     futures::stream::try_unfold((input, numbers), move |(mut input, mut numbers)| {
         let (window, named) = (window.clone(), Arc::clone(&named));

@@ -10,7 +10,6 @@ use std::sync::Arc;
 
 use arrow::array::{ArrayRef, BinaryArray, RecordBatch, StringArray, UInt64Array};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
-use capfilt_data::candidate::read_candidates;
 use capfilt_data::{Candidate, Location, PieceWriter, Written, columns};
 use datafusion::error::{DataFusionError, Result};
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
@@ -26,7 +25,7 @@ use crate::operator::Operator;
 use crate::progress::Tally;
 use crate::record::stamp;
 use crate::row::{
-    BATCH_ROWS, Place, column, gather, image_at, image_with_bytes, is_rejected, numbers, project,
+    self, BATCH_ROWS, Place, gather, image_at, image_with_bytes, is_rejected, numbers, project,
     replace, texts,
 };
 use crate::shelf::{Shelf, blocking};
@@ -162,8 +161,7 @@ impl WriteRows {
 
     /// `rows` as they are stored, and what is in them.
     fn decided(&self, rows: &RecordBatch) -> Result<(RecordBatch, ScoredCounts, DecidedCounts)> {
-        let candidates = read_candidates(column(rows, columns::CANDIDATES)?)
-            .map_err(|error| DataFusionError::External(Box::new(error)))?;
+        let candidates = row::candidates(rows)?;
         let verdicts = verdicts(&self.rule, &candidates)?;
         let scored = counted(rows, &candidates)?;
         let mut decided = DecidedCounts::default();

@@ -2,32 +2,27 @@
 
 use std::collections::{BTreeMap, HashSet};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use arrow::array::{Array, RecordBatch};
-use arrow::datatypes::{Schema, SchemaRef};
 use arrow::error::ArrowError;
-use capfilt_data::candidate::read_candidates;
-use capfilt_data::{
-    CONTENT, Footer, FooterError, Location, PieceWriter, Reject, columns, remove_leftovers,
-};
+use capfilt_data::{CONTENT, Footer, FooterError, Location, Reject, columns, remove_leftovers};
 use capfilt_models::{ModelError, Stop};
-use datafusion::error::DataFusionError;
 
 use super::Removals;
 use super::list::RequestList;
 use super::request::{Form, Request};
 use super::rows::taken_out;
+use crate::at_once::try_on_processors;
 use crate::counts::ScoredCounts;
-use crate::decide::{Decision, each, pipeline};
+use crate::decide::{Decision, pipeline};
 use crate::derive::{PieceFiles, derive};
 use crate::error::{RunError, chain};
 use crate::keep::Rule;
 use crate::lock::OutputLock;
 use crate::manifest;
 use crate::record::{self, COUNTS, Counts, PIPELINE, RunFile, counts_of, pairs_of};
-use crate::row::{BATCH_ROWS, column, project, text_at, texts};
-use crate::write::counted;
+use crate::rewrite::rewrite;
+use crate::row::{BATCH_ROWS, text_at, texts};
 
 /// Rows that are looked at together where no picture is read.
 const ROWS: usize = 4_096;
@@ -86,7 +81,7 @@ pub fn remove(
     let run = RunFile::read(output)?.ok_or_else(nothing)?;
     let mut removals = Removals::read(output)?;
     let new_requests = removals.add(list.requests());
-    let folder = Folder {
+    let mut folder = Folder {
         output,
         run: Some(run),
         stop,
@@ -112,18 +107,18 @@ pub fn remove(
     Ok(report)
 }
 
-/// The requests that a run into `output` keeps to, after what a killed `remove` left is done. `run` is
-/// the record of the run before. Only for whoever holds the folder's lock.
+/// The requests that a run into `output` keeps to, after what a killed `remove` left is done, and the
+/// record of the run before, `run`, as it is then. Only for whoever holds the folder's lock.
 pub(crate) fn finish(
     output: &Location,
     run: Option<RunFile>,
     stop: &Stop,
-) -> Result<Removals, RunError> {
+) -> Result<(Removals, Option<RunFile>), RunError> {
     let mut removals = Removals::read(output)?;
     if removals.applied {
-        return Ok(removals);
+        return Ok((removals, run));
     }
-    let folder = Folder { output, run, stop };
+    let mut folder = Folder { output, run, stop };
     let (report, damaged) = folder.apply(&removals)?;
     tracing::info!(
         "{} rows are taken out of {} finished pieces, as was asked for before",
@@ -146,7 +141,7 @@ pub(crate) fn finish(
         }
     }
     folder.applied(&mut removals)?;
-    Ok(removals)
+    Ok((removals, folder.run))
 }
 
 /// Pieces that cannot be read, and why.
@@ -197,9 +192,9 @@ impl Folder<'_> {
     fn find(&self, removals: &Removals) -> Result<Findings, RunError> {
         let scored = self.output.join("scored");
         let files = scored.parquet_files()?;
-        let found = each(&files, |file| {
+        let found = try_on_processors(&files, |file| {
             self.go_on()?;
-            Ok((file.to_owned(), find(&scored.join(file), removals)))
+            Ok::<_, RunError>((file.to_owned(), find(&scored.join(file), removals)))
         })?;
         let mut findings = Findings::default();
         for (file, found) in found {
@@ -229,7 +224,7 @@ impl Folder<'_> {
         };
         let files: Vec<PathBuf> = pieces.iter().map(|(file, _)| file.clone()).collect();
         let found: BTreeMap<PathBuf, Found> = pieces.into_iter().collect();
-        let done = each(&files, |file| {
+        let done = try_on_processors(&files, |file| {
             self.go_on()?;
             let rule = rule.as_ref().filter(|_| current.contains(file));
             match self.of_piece(file, &found[file], rule) {
@@ -276,32 +271,15 @@ impl Folder<'_> {
 
     /// Writes `old` again with the rows `requests` taken out. Holds a batch of rows.
     fn rewrite(&self, old: &Footer, requests: &BTreeMap<u64, Request>) -> Result<(), RunError> {
-        let schema = plain(&old.schema);
-        let mut writer = PieceWriter::create(&old.path, Arc::clone(&schema))?;
-        let mut counts = ScoredCounts::default();
-        let mut start = 0;
-        for batch in old.batches(None, BATCH_ROWS)? {
-            self.go_on()?;
-            let batch = batch
-                .and_then(|batch| project(&batch, &schema))
-                .map_err(|source| unreadable(old, source))?;
-            let end = start + batch.num_rows() as u64;
-            let here: Vec<Option<Request>> = (start..end)
+        let stopped_now = || self.stop.is_stopped();
+        let written = rewrite(old, &stopped_now, |start, batch| {
+            let here: Vec<Option<Request>> = (start..start + batch.num_rows() as u64)
                 .map(|row| requests.get(&row).copied())
                 .collect();
-            let batch = taken_out(&batch, &here).map_err(|source| unreadable(old, source))?;
-            let failed = |source: DataFusionError| RunError::Plan {
-                piece: old.path.to_string(),
-                source,
-            };
-            let candidates =
-                column(&batch, columns::CANDIDATES).map_err(|source| unreadable(old, source))?;
-            let candidates = read_candidates(candidates)
-                .map_err(|error| failed(DataFusionError::External(Box::new(error))))?;
-            counts.add(&counted(&batch, &candidates).map_err(failed)?);
-            writer.write(&batch)?;
-            start = end;
-        }
+            let batch = taken_out(&batch, &here);
+            Ok(batch.map_err(|source| old.unreadable(source))?)
+        })?;
+        let (writer, counts) = written.ok_or_else(stopped)?;
         let mut pairs: Vec<(String, String)> = pairs_of(old)
             .filter(|(key, _)| ![CONTENT, COUNTS].contains(&key.as_str()))
             .collect();
@@ -318,7 +296,7 @@ impl Folder<'_> {
     }
 
     /// Takes down in both records that all is done: what is counted, and that nothing is left to do.
-    fn applied(&self, removals: &mut Removals) -> Result<(), RunError> {
+    fn applied(&mut self, removals: &mut Removals) -> Result<(), RunError> {
         if let (Some(run), Some(rule)) = (&self.run, self.rule()?) {
             let mut now = run.clone();
             now.counts = self.counts(run, &rule)?;
@@ -326,6 +304,7 @@ impl Folder<'_> {
                 // Whoever waits for new output shall learn of rows that are gone, too.
                 manifest::keep(&now, self.output, record::now())?;
                 now.write(self.output)?;
+                self.run = Some(now);
             }
         }
         if !removals.applied {
@@ -368,19 +347,6 @@ fn stopped() -> RunError {
     RunError::Model(ModelError::Cancelled)
 }
 
-/// The columns of a file without its pairs.
-fn plain(schema: &SchemaRef) -> SchemaRef {
-    let metadata = columns::scored(&[]).metadata().clone();
-    Arc::new(Schema::new_with_metadata(schema.fields().clone(), metadata))
-}
-
-fn unreadable(footer: &Footer, source: ArrowError) -> FooterError {
-    FooterError::Rows {
-        path: footer.path.clone(),
-        source,
-    }
-}
-
 /// The rows of the `scored` file at `path` that match. Reads pictures only where one has no digest
 /// and a request needs it.
 fn find(path: &Location, removals: &Removals) -> Result<Found, FooterError> {
@@ -389,10 +355,10 @@ fn find(path: &Location, removals: &Removals) -> Result<Found, FooterError> {
     let mut start = 0;
     let mut digests_lack = false;
     for batch in footer.batches(Some(&READ), ROWS)? {
-        let batch = batch.map_err(|source| unreadable(&footer, source))?;
+        let batch = batch?;
         found
             .before(&batch)
-            .map_err(|source| unreadable(&footer, source))?;
+            .map_err(|source| footer.unreadable(source))?;
         found.matches(start, removals, &batch);
         digests_lack |= lacks_digest(&batch);
         start += batch.num_rows() as u64;
@@ -401,7 +367,7 @@ fn find(path: &Location, removals: &Removals) -> Result<Found, FooterError> {
         let read = [columns::IMAGE, columns::REJECT, columns::SHA256];
         start = 0;
         for batch in footer.batches(Some(&read), BATCH_ROWS)? {
-            let batch = batch.map_err(|source| unreadable(&footer, source))?;
+            let batch = batch?;
             found.matches(start, removals, &batch);
             start += batch.num_rows() as u64;
         }

@@ -6,7 +6,6 @@ use arrow::array::{
     Array, ArrayRef, AsArray, BinaryArray, RecordBatch, StringArray, new_null_array,
 };
 use arrow::compute::interleave;
-use arrow::datatypes::SchemaRef;
 use arrow::error::ArrowError;
 use capfilt_data::candidate::candidates_array;
 use capfilt_data::footer::digest;
@@ -165,14 +164,6 @@ pub(crate) struct RemoveRows;
 
 impl Operator for RemoveRows {
     const NAME: &'static str = "RemoveExec";
-
-    fn describe(&self) -> String {
-        String::new()
-    }
-
-    fn schema(&self, input: &SchemaRef) -> SchemaRef {
-        Arc::clone(input)
-    }
 
     fn rows(
         self: Arc<Self>,

@@ -3,10 +3,14 @@ use std::path::Path;
 use arrow::array::{Int64Array, StringArray, new_null_array};
 use arrow::compute::concat_batches;
 use arrow::datatypes::DataType;
+use capfilt_data::PieceWriter;
 
 use super::*;
+use crate::derive::passed;
 use crate::record::{DECISION, VERSION};
+use crate::row::candidates;
 use crate::test_shards::{Row, column_texts, rows};
+use crate::write::counted;
 
 #[test]
 fn reasons_are_named_one_by_one_or_all_that_may_pass() {
@@ -70,7 +74,7 @@ fn as_scored(batch: &RecordBatch, attempts: i32) -> RecordBatch {
 fn write(path: &Path, batch: &RecordBatch, pairs: &[(&str, &str)]) -> Footer {
     let mut writer = PieceWriter::create(path, batch.schema()).unwrap();
     writer.write(batch).unwrap();
-    let candidates = read_candidates(column(batch, columns::CANDIDATES).unwrap()).unwrap();
+    let candidates = candidates(batch).unwrap();
     let counts = counted(batch, &candidates).unwrap();
     let counts = (COUNTS.to_owned(), serde_json::json!(counts).to_string());
     let pairs = pairs

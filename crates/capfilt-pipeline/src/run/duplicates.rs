@@ -18,8 +18,7 @@ use std::sync::Arc;
 
 use arrow::array::{AsArray, RecordBatch, StringArray, UInt64Array};
 use arrow::datatypes::{DataType, Field, Schema, UInt64Type};
-use arrow::error::ArrowError;
-use capfilt_data::{CONTENT, Footer, FooterError, Location, PieceWriter, Reject};
+use capfilt_data::{CONTENT, Footer, Location, PieceWriter, Reject};
 use serde::{Deserialize, Serialize};
 
 use super::Run;
@@ -57,24 +56,20 @@ const SPILL: &str = ".search";
 /// What was searched.
 #[derive(Debug, Deserialize, Serialize)]
 struct Searched {
-    /// Key of the stage.
+    /// Key of the stage, with its options and what is in the evaluation sets.
     by: String,
-    /// Identities of the files of evaluation sets.
-    evaluation: Vec<String>,
     /// The pieces, by name, and the digests of their content.
     pieces: BTreeMap<String, String>,
 }
 
 impl Searched {
     fn new(plan: &Plan, at: usize, candidates: &[Candidate]) -> Self {
-        let sets = plan.evaluation.iter().flat_map(|sets| &sets.shards);
         let pieces = candidates.iter().map(|one| {
             let content = one.footer.value(CONTENT).unwrap_or_default();
             (one.todo.piece.to_string(), content.to_owned())
         });
         Self {
             by: plan.recipe.stages[at].key.clone(),
-            evaluation: sets.map(|shard| shard.identity.clone()).collect(),
             pieces: pieces.collect(),
         }
     }
@@ -83,7 +78,6 @@ impl Searched {
     fn covers(&self, wanted: &Self) -> bool {
         let mut pieces = wanted.pieces.iter();
         self.by == wanted.by
-            && self.evaluation == wanted.evaluation
             && pieces.all(|(piece, content)| self.pieces.get(piece) == Some(content))
     }
 }
@@ -450,7 +444,10 @@ fn write(path: &Location, searched: &Searched, found: &ByPiece) -> Result<(), Ru
                 Arc::new(StringArray::from_iter_values(details)),
             ],
         );
-        writer.write(&batch.map_err(|error| unreadable(path, error))?)?;
+        writer.write(&batch.map_err(|error| RunError::Plan {
+            piece: path.to_string(),
+            source: error.into(),
+        })?)?;
     }
     let searched = serde_json::json!(searched).to_string();
     writer.publish([(SEARCHED.to_owned(), searched)])?;
@@ -484,10 +481,10 @@ fn read(
     }
     let mut found: HashMap<String, Duplicates> = HashMap::new();
     for batch in footer.batches(None, ROWS)? {
-        let batch = batch.map_err(|error| unreadable(path, error))?;
-        let text = |name| texts(&batch, name).map_err(|error| unreadable(path, error));
+        let batch = batch?;
+        let text = |name| texts(&batch, name).map_err(|error| footer.unreadable(error));
         let (pieces, reasons, details) = (text("piece")?, text("reason")?, text("detail")?);
-        let rows = column(&batch, "row").map_err(|error| unreadable(path, error))?;
+        let rows = column(&batch, "row").map_err(|error| footer.unreadable(error))?;
         let rows = rows.as_primitive::<UInt64Type>();
         for at in 0..batch.num_rows() {
             let Ok(reason) = reasons.value(at).parse() else {
@@ -503,11 +500,4 @@ fn read(
         (piece.clone(), Arc::new(gone))
     });
     Ok(Some(all.collect()))
-}
-
-fn unreadable(path: &Location, source: ArrowError) -> RunError {
-    RunError::Piece(FooterError::Rows {
-        path: path.clone(),
-        source,
-    })
 }

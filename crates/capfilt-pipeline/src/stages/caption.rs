@@ -6,10 +6,10 @@ use std::sync::Arc;
 
 use arrow::array::{ArrayRef, RecordBatch};
 use arrow::datatypes::SchemaRef;
-use capfilt_data::candidate::{candidates_array, read_candidates};
+use capfilt_data::candidate::candidates_array;
 use capfilt_data::{Candidate, Source, columns};
 use capfilt_models::{CaptionOptions, Decoding, row_seed};
-use datafusion::error::{DataFusionError, Result};
+use datafusion::error::Result;
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use futures::future::BoxFuture;
 use futures::{FutureExt, Stream};
@@ -17,7 +17,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::operator::{Operator, RowWork, for_each_row};
-use crate::row::{column, project, replace, text_at, texts, without_pixels};
+use crate::row::{self, project, replace, text_at, texts, without_pixels};
 use crate::shelf::{Shelf, answered, tensor};
 use crate::stages::decode::pixels;
 
@@ -151,8 +151,7 @@ impl RowWork for Captioning {
     }
 
     fn learn(&self, rows: &RecordBatch, answers: Vec<Option<Candidate>>) -> Result<RecordBatch> {
-        let mut candidates = read_candidates(column(rows, columns::CANDIDATES)?)
-            .map_err(|error| DataFusionError::External(Box::new(error)))?;
+        let mut candidates = row::candidates(rows)?;
         for (candidates, answer) in candidates.iter_mut().zip(answers) {
             candidates.extend(answer);
         }

@@ -18,18 +18,20 @@ use capfilt_data::{Reject, columns};
 use capfilt_image::{
     Alpha, DecodeError, DecodeOptions, Orientation, Picture, decode_scaled, encode_jpeg, probe,
 };
-use datafusion::common::runtime::SpawnedTask;
-use datafusion::error::{DataFusionError, Result};
+use datafusion::error::Result;
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use futures::future::BoxFuture;
 use futures::{FutureExt, Stream};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
+use crate::at_once::processors;
 use crate::operator::{Operator, RowWork, for_each_row};
 use crate::row::{
     Rejection, column, image_at, image_with_bytes, pixels_name, reject, replace, with_pixels,
 };
+
+use crate::shelf::blocking;
 
 pub(crate) use pixels::PixelRows;
 pub use resize::{JpegDecoding, Resize, ResizeError, Side};
@@ -188,11 +190,9 @@ impl Operator for DecodeRows {
         _: Arc<TaskContext>,
     ) -> impl Stream<Item = Result<RecordBatch>> + Send + 'static {
         let schema = self.schema(&input.schema());
-        let threads = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
         let work = Decoding {
             decode: self,
             schema: Arc::clone(&schema),
-            threads,
         };
         for_each_row(work, schema, input)
     }
@@ -201,7 +201,6 @@ impl Operator for DecodeRows {
 struct Decoding {
     decode: Arc<DecodeRows>,
     schema: SchemaRef,
-    threads: usize,
 }
 
 /// A picture that was looked at.
@@ -262,7 +261,7 @@ impl RowWork for Decoding {
     type Answer = Answer;
 
     fn in_flight(&self) -> usize {
-        self.threads + 1
+        processors() + 1
     }
 
     fn ask(&self, row: &RecordBatch) -> Result<Option<BoxFuture<'static, Result<Answer>>>> {
@@ -271,15 +270,7 @@ impl RowWork for Decoding {
         let work = move || -> Result<Answer> {
             Ok(image_at(&row, 0)?.map_or_else(missing, |bytes| decode.look_at(bytes)))
         };
-        Ok(Some(
-            async move {
-                SpawnedTask::spawn_blocking(work)
-                    .join()
-                    .await
-                    .map_err(|error| DataFusionError::External(Box::new(error)))?
-            }
-            .boxed(),
-        ))
+        Ok(Some(async move { blocking(work).await? }.boxed()))
     }
 
     fn learn(&self, rows: &RecordBatch, answers: Vec<Option<Answer>>) -> Result<RecordBatch> {

@@ -4,7 +4,6 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
-use arrow::datatypes::SchemaRef;
 use datafusion::error::Result;
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use futures::{Stream, StreamExt};
@@ -55,14 +54,6 @@ impl DedupRows {
 
 impl Operator for DedupRows {
     const NAME: &'static str = "DedupExec";
-
-    fn describe(&self) -> String {
-        String::new()
-    }
-
-    fn schema(&self, input: &SchemaRef) -> SchemaRef {
-        Arc::clone(input)
-    }
 
     fn rows(
         self: Arc<Self>,

@@ -9,7 +9,6 @@ use arrow::array::{
     StructArray,
 };
 use arrow::buffer::NullBuffer;
-use arrow::datatypes::SchemaRef;
 use capfilt_data::{Reject, columns};
 use capfilt_fetch::{FetchOptions, Fetched, Outcome, Room};
 use datafusion::error::Result;
@@ -39,10 +38,6 @@ impl Operator for Fetch {
             "concurrency={}, per-host={}",
             self.options.concurrency, self.options.per_host
         )
-    }
-
-    fn schema(&self, input: &SchemaRef) -> SchemaRef {
-        Arc::clone(input)
     }
 
     fn rows(

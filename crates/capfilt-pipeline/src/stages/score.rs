@@ -8,10 +8,10 @@ use std::sync::Arc;
 
 use arrow::array::{ArrayRef, RecordBatch};
 use arrow::datatypes::SchemaRef;
-use capfilt_data::candidate::{candidates_array, read_candidates};
+use capfilt_data::candidate::candidates_array;
 use capfilt_data::{Kind, Score as Judgement, columns};
 use capfilt_models::{FirstToken, MatchOptions, TextScore};
-use datafusion::error::{DataFusionError, Result};
+use datafusion::error::Result;
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use futures::future::BoxFuture;
 use futures::{FutureExt, Stream};
@@ -19,7 +19,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::operator::{Operator, RowWork, for_each_row};
-use crate::row::{column, project, replace, without_pixels};
+use crate::row::{self, project, replace, without_pixels};
 use crate::shelf::{Shelf, answered, tensor};
 use crate::stages::caption::batch;
 use crate::stages::decode::pixels;
@@ -121,8 +121,7 @@ impl RowWork for Scoring {
         let Some(pixels) = pixels(row, self.score.size)? else {
             return Ok(None);
         };
-        let candidates = read_candidates(column(row, columns::CANDIDATES)?)
-            .map_err(|error| DataFusionError::External(Box::new(error)))?;
+        let candidates = row::candidates(row)?;
         let texts: Vec<String> = candidates
             .into_iter()
             .flatten()
@@ -143,8 +142,7 @@ impl RowWork for Scoring {
     }
 
     fn learn(&self, rows: &RecordBatch, answers: Vec<Option<Self::Answer>>) -> Result<RecordBatch> {
-        let mut candidates = read_candidates(column(rows, columns::CANDIDATES)?)
-            .map_err(|error| DataFusionError::External(Box::new(error)))?;
+        let mut candidates = row::candidates(rows)?;
         for (candidates, scores) in candidates.iter_mut().zip(answers) {
             for (candidate, score) in candidates.iter_mut().zip(scores.into_iter().flatten()) {
                 let by = &self.score.stage;

@@ -5,7 +5,6 @@
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
-use arrow::datatypes::SchemaRef;
 use capfilt_data::Reject;
 use datafusion::error::Result;
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
@@ -44,10 +43,6 @@ impl Operator for Where {
 
     fn describe(&self) -> String {
         self.condition.sql().to_owned()
-    }
-
-    fn schema(&self, input: &SchemaRef) -> SchemaRef {
-        Arc::clone(input)
     }
 
     fn rows(

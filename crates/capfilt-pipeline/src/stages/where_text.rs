@@ -6,16 +6,15 @@
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, RecordBatch, StringArray};
-use arrow::datatypes::SchemaRef;
-use capfilt_data::candidate::{candidates_array, read_candidates};
+use capfilt_data::candidate::candidates_array;
 use capfilt_data::{Source, columns};
-use datafusion::error::{DataFusionError, Result};
+use datafusion::error::Result;
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use futures::{Stream, StreamExt};
 
 use crate::expression::{Condition, visible_batch};
 use crate::operator::Operator;
-use crate::row::{column, is_rejected, replace, text_at, texts};
+use crate::row::{self, is_rejected, replace, text_at, texts};
 
 /// The operator of a `where-text` stage.
 #[derive(Debug)]
@@ -29,8 +28,7 @@ impl WhereText {
         let met = self
             .condition
             .met(&visible_batch(batch, self.condition.schema())?)?;
-        let mut candidates = read_candidates(column(batch, columns::CANDIDATES)?)
-            .map_err(|error| DataFusionError::External(Box::new(error)))?;
+        let mut candidates = row::candidates(batch)?;
         let before = texts(batch, columns::TEXT_DROPPED_BY)?;
         let mut dropped_by: Vec<Option<String>> = (0..batch.num_rows())
             .map(|row| text_at(before, row).map(str::to_owned))
@@ -62,10 +60,6 @@ impl Operator for WhereText {
 
     fn describe(&self) -> String {
         self.condition.sql().to_owned()
-    }
-
-    fn schema(&self, input: &SchemaRef) -> SchemaRef {
-        Arc::clone(input)
     }
 
     fn rows(

@@ -34,10 +34,7 @@ impl Pictures {
         let footer = Footer::read(path)?;
         let mut pictures = Vec::new();
         for batch in footer.batches(None, ROWS)? {
-            let batch = batch.map_err(|source| capfilt_data::FooterError::Rows {
-                path: path.into(),
-                source,
-            })?;
+            let batch = batch?;
             let unusable = |column, source| DemoError::Column {
                 path: path.into(),
                 column,

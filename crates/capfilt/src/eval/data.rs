@@ -8,7 +8,7 @@ use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, StructArray};
 use capfilt_data::columns::{CAPTIONS, IMAGE, TEXT};
 use capfilt_data::footer::hex_digest;
 use capfilt_data::read::{Wanted, image_column, text_column, texts_column};
-use capfilt_data::{ColumnError, Footer, FooterError};
+use capfilt_data::{ColumnError, Footer};
 use capfilt_image::{DecodeError, DecodeOptions, Preprocess};
 use capfilt_models::ModelError;
 use capfilt_pipeline::shard_files;
@@ -328,13 +328,8 @@ impl Shard {
         let mut columns = vec![self.image.as_str(), &self.text];
         columns.extend(optional.into_iter().flatten());
         let columns = if only.is_empty() { &columns } else { only };
-        let path = self.footer.path.clone();
-        Ok(self.footer.batches(Some(columns), ROWS)?.map(move |batch| {
-            batch.map_err(|source| {
-                let path = path.clone();
-                EvalError::Shard(FooterError::Rows { path, source })
-            })
-        }))
+        let batches = self.footer.batches(Some(columns), ROWS)?;
+        Ok(batches.map(|batch| batch.map_err(EvalError::Shard)))
     }
 
     fn images(&self, batch: &RecordBatch) -> Result<StructArray, EvalError> {

@@ -71,10 +71,7 @@ fn read(
     };
     let mut first = 0;
     for batch in Footer::read(path)?.batches(Some(&[column]), ROWS)? {
-        let batch = batch.map_err(|source| capfilt_data::FooterError::Rows {
-            path: path.clone(),
-            source,
-        })?;
+        let batch = batch?;
         let array = batch.column_by_name(column).ok_or_else(|| unusable(None))?;
         let images = image_column(array).map_err(|error| unusable(Some(error)))?;
         let bytes = images.column(0).as_binary::<i32>();

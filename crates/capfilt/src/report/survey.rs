@@ -8,7 +8,7 @@ use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, RecordBatch, StringAr
 use arrow::datatypes::Int32Type;
 use capfilt_data::candidate::read_candidates;
 use capfilt_data::read::text_column;
-use capfilt_data::{Candidate, Footer, Kind, Location, Source, columns};
+use capfilt_data::{Batches, Candidate, Footer, Kind, Location, Source, columns};
 
 use super::ReportError;
 use super::chosen::{Chosen, Judged, Row};
@@ -140,7 +140,7 @@ impl Survey {
         for batch in footer.batches(Some(&columns), ROWS)? {
             let batch = Columns {
                 path: &path,
-                batch: batch.map_err(|error| rows(&path, error))?,
+                batch: batch?,
             };
             self.batch(&batch, at, &path, &mut kept)?;
             at += batch.batch.num_rows() as u64;
@@ -258,7 +258,7 @@ impl Survey {
         for batch in footer.batches(Some(&names), ROWS * 16)? {
             let batch = Columns {
                 path,
-                batch: batch.map_err(|error| rows(path, error))?,
+                batch: batch?,
             };
             let stages = batch.texts("stage")?;
             let reasons = batch.texts("reason")?;
@@ -288,14 +288,6 @@ impl Survey {
 fn integer(array: &ArrayRef, row: usize) -> Option<i32> {
     let integers = array.as_primitive_opt::<Int32Type>()?;
     integers.is_valid(row).then(|| integers.value(row))
-}
-
-fn rows(path: &Location, source: arrow::error::ArrowError) -> ReportError {
-    capfilt_data::FooterError::Rows {
-        path: path.clone(),
-        source,
-    }
-    .into()
 }
 
 /// A batch, and the file that it is from.
@@ -331,7 +323,7 @@ impl Columns<'_> {
 /// The rows of a `dataset` file, which are some of the rows of the `scored` file, in its order.
 struct Kept {
     path: Location,
-    batches: Box<dyn Iterator<Item = Result<RecordBatch, arrow::error::ArrowError>>>,
+    batches: Batches,
     rows: VecDeque<(String, Vec<(String, Source)>)>,
 }
 
@@ -341,7 +333,7 @@ impl Kept {
         let batches = Footer::read(path)?.batches(Some(&columns), ROWS)?;
         Ok(Self {
             path: path.clone(),
-            batches: Box::new(batches),
+            batches,
             rows: VecDeque::new(),
         })
     }
@@ -355,7 +347,7 @@ impl Kept {
     ) -> Result<Vec<(String, Source)>, ReportError> {
         while self.rows.is_empty() {
             match self.batches.next() {
-                Some(batch) => self.read(batch.map_err(|error| rows(&self.path, error))?)?,
+                Some(batch) => self.read(batch?)?,
                 None => return Ok(Vec::new()),
             }
         }

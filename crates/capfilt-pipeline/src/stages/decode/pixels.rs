@@ -5,15 +5,16 @@ use std::sync::Arc;
 use arrow::array::{Array, ArrayRef, AsArray, BinaryArray, RecordBatch};
 use arrow::datatypes::{SchemaRef, UInt64Type};
 use capfilt_data::columns;
-use datafusion::common::runtime::SpawnedTask;
 use datafusion::error::{DataFusionError, Result};
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use futures::future::BoxFuture;
 use futures::{FutureExt, Stream};
 
 use super::{Decode, DecodeRows, Hashes};
+use crate::at_once::processors;
 use crate::operator::{Operator, RowWork, for_each_row};
 use crate::row::{column, image_at, replace, with_pixels};
+use crate::shelf::blocking;
 
 /// The operator that decodes stored pictures for later stages: they were checked when they came, and
 /// stay as they are.
@@ -53,11 +54,9 @@ impl Operator for PixelRows {
         _: Arc<TaskContext>,
     ) -> impl Stream<Item = Result<RecordBatch>> + Send + 'static {
         let schema = self.schema(&input.schema());
-        let threads = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
         let work = Pixels {
             rows: self,
             schema: Arc::clone(&schema),
-            threads,
         };
         for_each_row(work, schema, input)
     }
@@ -66,7 +65,6 @@ impl Operator for PixelRows {
 struct Pixels {
     rows: Arc<PixelRows>,
     schema: SchemaRef,
-    threads: usize,
 }
 
 impl RowWork for Pixels {
@@ -74,7 +72,7 @@ impl RowWork for Pixels {
     type Answer = (Vec<Vec<u8>>, Option<Hashes>);
 
     fn in_flight(&self) -> usize {
-        self.threads + 1
+        processors() + 1
     }
 
     fn ask(&self, row: &RecordBatch) -> Result<Option<BoxFuture<'static, Result<Self::Answer>>>> {
@@ -92,15 +90,7 @@ impl RowWork for Pixels {
             let hashes = hashes.then(|| Hashes::of(bytes, &picture));
             Ok((rows.0.resized(&picture), hashes))
         };
-        Ok(Some(
-            async move {
-                SpawnedTask::spawn_blocking(work)
-                    .join()
-                    .await
-                    .map_err(|error| DataFusionError::External(Box::new(error)))?
-            }
-            .boxed(),
-        ))
+        Ok(Some(async move { blocking(work).await? }.boxed()))
     }
 
     fn learn(&self, rows: &RecordBatch, answers: Vec<Option<Self::Answer>>) -> Result<RecordBatch> {

@@ -76,13 +76,8 @@ def with_scores(path, first):
     pq.write_table(table, path, compression="zstd", row_group_size=1000)
 
 
-def texts():
+def texts(folder):
     """The output with a million rows."""
-    folder = FOLDER / "texts"
-    if (folder / "done").exists():
-        return folder / "out"
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
     rows = 1_000_000
     pq.write_table(pa.table({"text": [f"text {row}" for row in range(rows)]}), folder / "a.parquet")
     run(folder, "a.parquet", "")
@@ -91,17 +86,10 @@ def texts():
     record = json.loads((folder / "out/run.json").read_text())
     record["pipeline"]["stage"] = [{"caption": {"model": "m"}}, {"score": {"model": "m"}}]
     (folder / "out/run.json").write_text(json.dumps(record))
-    (folder / "done").touch()
-    return folder / "out"
 
 
-def pictures():
+def pictures(folder):
     """The output with pictures."""
-    folder = FOLDER / "pictures"
-    if (folder / "done").exists():
-        return folder / "out"
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
     rows = 20_000
     schema = pa.schema([("image", pa.binary()), ("text", pa.string())])
     with pq.ParquetWriter(folder / "a.parquet", schema, compression="none") as writer:
@@ -110,16 +98,25 @@ def pictures():
             said = [f"text {row}" for row in range(start, start + 500)]
             writer.write_table(pa.table({"image": images, "text": said}, schema=schema))
     run(folder, "a.parquet", "", "rows-per-piece = 1000")
-    (folder / "done").touch()
+
+
+def made(make):
+    """The output that `make` makes in a folder, unless it is there."""
+    folder = FOLDER / make.__name__
+    if not (folder / "done").exists():
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True)
+        make(folder)
+        (folder / "done").touch()
     return folder / "out"
 
 
 def main():
     """Measures and prints."""
-    out = texts()
+    out = made(texts)
     best = min(timed("decide", out, "--threshold", 0.3 + 0.1 * n, "--dry-run") for n in range(RUNS))
     print(f"1,000,000 rows, dry run: {best[0]:.1f} s, {best[1]:.0f} MiB")
-    out = pictures()
+    out = made(pictures)
     size = sum(path.stat().st_size for path in (out / "dataset").rglob("*.parquet"))
     for what, rules in [
         ("every piece changes", ["text like '%1'", "text like '%2' or text like '%3'"]),

@@ -10,15 +10,13 @@ use std::hash::BuildHasher as _;
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use arrow::array::{ArrayRef, StringArray};
 use capfilt_data::Step;
 use serde_json::Value;
 
 use crate::program::{Ran, command, root};
-use crate::shards::{files, png, write_columns};
+use crate::shards::{files, png, what_is_at, write_urls};
 use crate::stop::wait_until;
 use crate::support::{FixtureServer, Response};
 use crate::work::{Work, assert_whole, manifests, rows};
@@ -60,28 +58,13 @@ impl Scene {
             let of_shard: Vec<String> = (0..*count)
                 .map(|row| format!("/{shard}/{row}/{}", kinds[row % kinds.len()]))
                 .collect();
-            let column = |text: &dyn Fn(&String) -> String| -> ArrayRef {
-                Arc::new(
-                    of_shard
-                        .iter()
-                        .map(|path| Some(text(path)))
-                        .collect::<StringArray>(),
-                )
-            };
-            let alt = |path: &String| {
+            write_urls(&work.shard_path(shard), &server, &of_shard, |path| {
                 if path.ends_with("untold") {
                     "no".to_owned()
                 } else {
-                    format!("what is at {path}")
+                    what_is_at(path)
                 }
-            };
-            write_columns(
-                &work.shard_path(shard),
-                vec![
-                    ("url", column(&|path| server.url(path))),
-                    ("alt", column(&alt)),
-                ],
-            );
+            });
             paths.extend(of_shard);
         }
         let scene = Self {

@@ -9,7 +9,7 @@ use capfilt_image::{DecodeOptions, Quality, decode, encode_jpeg, resize};
 
 use crate::crash::same;
 use crate::program::{Ran, command, models_can_run, package, root};
-use crate::shards::{self, Row, files, texts};
+use crate::shards::{self, Row, files, texts, what_is_at, write_urls};
 use crate::support::{FixtureServer, Response};
 use crate::work::{Work, rows};
 
@@ -183,27 +183,7 @@ fn another_distance_is_searched_among_what_is_stored() {
         "columns = { url = \"url\", text = \"alt\" }\nrows-per-piece = 3",
         "[[stage]]\nfetch = { retries = 0, allow-networks = [\"127.0.0.0/8\"] }\n[[stage]]\ndedup = {}\n",
     );
-    let column = |texts: Vec<String>| -> arrow::array::ArrayRef {
-        std::sync::Arc::new(arrow::array::StringArray::from(texts))
-    };
-    shards::write_columns(
-        &work.shard_path("a"),
-        vec![
-            (
-                "url",
-                column(paths.iter().map(|path| server.url(path)).collect()),
-            ),
-            (
-                "alt",
-                column(
-                    paths
-                        .iter()
-                        .map(|path| format!("what is at {path}"))
-                        .collect(),
-                ),
-            ),
-        ],
-    );
+    write_urls(&work.shard_path("a"), &server, &paths, what_is_at);
     work.run().expect_code(0);
     assert_eq!(ids(&work), ["a:0", "a:2"]);
     let asked = || paths.map(|path| server.requests(path));
@@ -234,27 +214,7 @@ fn what_is_tried_again_is_compared_too() {
         "columns = { url = \"url\", text = \"alt\" }",
         "[[stage]]\nfetch = { retries = 0, allow-networks = [\"127.0.0.0/8\"] }\n[[stage]]\ndedup = {}\n",
     );
-    let column = |texts: Vec<String>| -> arrow::array::ArrayRef {
-        std::sync::Arc::new(arrow::array::StringArray::from(texts))
-    };
-    shards::write_columns(
-        &work.shard_path("a"),
-        vec![
-            (
-                "url",
-                column(paths.iter().map(|path| server.url(path)).collect()),
-            ),
-            (
-                "alt",
-                column(
-                    paths
-                        .iter()
-                        .map(|path| format!("what is at {path}"))
-                        .collect(),
-                ),
-            ),
-        ],
-    );
+    write_urls(&work.shard_path("a"), &server, &paths, what_is_at);
     work.run().expect_code(0);
     let told = removed(&work);
     assert_eq!(

@@ -7,7 +7,7 @@
 
 use std::collections::hash_map::RandomState;
 use std::hash::BuildHasher as _;
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use crate::crash::{Random, Scene, died, same, setting};
@@ -50,6 +50,18 @@ impl Cloud {
     /// A run as it is started again.
     fn go_on(&self, name: &str) -> Command {
         self.run(self.s3.program(), name)
+    }
+    /// A run that waits for its first picture, for some seconds yet.
+    fn start_slowly(&self, output: &str) -> Child {
+        let mut run = self.program(output);
+        let slow = Response::ok("image/png", noise(40, 0)).after(Duration::from_secs(4));
+        self.scene.server.put("/a/0/good", slow);
+        let before = self.scene.server.requests("/a/0/good");
+        let child = run.stderr(Stdio::piped()).stdout(Stdio::piped()).spawn();
+        wait_until("the first run", || {
+            self.scene.server.requests("/a/0/good") > before
+        });
+        child.unwrap()
     }
 
     /// Goes on with an output, and holds it against the undisturbed one.
@@ -199,18 +211,7 @@ fn a_store_that_misbehaves_changes_no_row() {
 fn a_second_run_to_a_store_is_refused_and_the_first_goes_on() {
     let Some(s3) = S3::start() else { return };
     let cloud = Cloud::new(Scene::new(&[("a", 6)], 10), s3);
-    let mut first = cloud.program("shared");
-    let slow = Response::ok("image/png", noise(40, 0)).after(Duration::from_secs(4));
-    cloud.scene.server.put("/a/0/good", slow);
-    let before = cloud.scene.server.requests("/a/0/good");
-    let first = first
-        .stderr(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap();
-    wait_until("the first run", || {
-        cloud.scene.server.requests("/a/0/good") > before
-    });
+    let first = cloud.start_slowly("shared");
     let mut decide = cloud.s3.program();
     decide.args(["decide", &Cloud::output("shared")]);
     for mut second in [cloud.go_on("shared"), decide] {
@@ -241,18 +242,7 @@ fn a_second_run_to_a_store_is_refused_and_the_first_goes_on() {
 fn a_run_that_lost_its_lock_writes_nothing_more() {
     let Some(s3) = S3::start() else { return };
     let cloud = Cloud::new(Scene::new(&[("a", 6)], 10), s3);
-    let mut first = cloud.program("lost");
-    let slow = Response::ok("image/png", noise(40, 0)).after(Duration::from_secs(4));
-    cloud.scene.server.put("/a/0/good", slow);
-    let before = cloud.scene.server.requests("/a/0/good");
-    let first = first
-        .stderr(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap();
-    wait_until("the first run", || {
-        cloud.scene.server.requests("/a/0/good") > before
-    });
+    let first = cloud.start_slowly("lost");
     let lock = cloud.s3.get("outputs/lost/.lock");
     let mut taken: serde_json::Value = serde_json::from_str(&lock).unwrap();
     taken["owner"] = 7.into();

@@ -10,7 +10,7 @@ use arrow::util::display::{ArrayFormatter, FormatOptions};
 use capfilt_data::footer::{hex, hex_digest};
 
 use crate::program::{Ran, capfilt, command};
-use crate::shards::{self, files, texts, write_columns};
+use crate::shards::{self, files, texts, what_is_at, write_columns, write_urls};
 use crate::support::{FixtureServer, Response};
 use crate::work::Work;
 
@@ -255,28 +255,6 @@ fn a_list_with_a_line_that_is_none_changes_nothing() {
 
 const PATHS: [&str; 4] = ["/a.png", "/b.png", "/c.png", "/d.png"];
 
-/// Writes a shard of these paths.
-fn url_shard(work: &Work, server: &FixtureServer, name: &str, paths: &[&str], note: &str) {
-    write_columns(
-        &work.shard_path(name),
-        vec![
-            (
-                "url",
-                column(paths.iter().map(|path| server.url(path)).collect()),
-            ),
-            (
-                "alt",
-                column(
-                    paths
-                        .iter()
-                        .map(|path| format!("what is at {path}{note}"))
-                        .collect(),
-                ),
-            ),
-        ],
-    );
-}
-
 #[test]
 fn every_later_run_keeps_to_the_requests() {
     let server = FixtureServer::start();
@@ -293,7 +271,7 @@ fn every_later_run_keeps_to_the_requests() {
         "[[stage]]\nfetch = { max-size = \"1 MiB\", retries = 0, allow-networks = [\"127.0.0.0/8\"] }\n\
          [[stage]]\ndecode = {}\n[[stage]]\nwhere = \"width > 9\"\n",
     );
-    url_shard(&work, &server, "a", &PATHS, "");
+    write_urls(&work.shard_path("a"), &server, &PATHS, what_is_at);
     work.run().expect_code(0);
     let requests = [
         "id:a:0".to_owned(),
@@ -332,11 +310,14 @@ fn every_later_run_keeps_to_the_requests() {
     work.run().expect_code(0);
     expect("from the shard", [1, 1, 2, 2]);
 
-    url_shard(&work, &server, "a", &PATHS, " now");
+    write_urls(&work.shard_path("a"), &server, &PATHS, |path| {
+        format!("{} now", what_is_at(path))
+    });
     work.run_with(&["--changed"]).expect_code(0);
     expect("a shard that changed", [1, 1, 3, 3]);
 
-    url_shard(&work, &server, "b", &["/b.png", "/elsewhere.png"], "");
+    let paths = ["/b.png", "/elsewhere.png"];
+    write_urls(&work.shard_path("b"), &server, &paths, what_is_at);
     work.run().expect_code(0);
     expect("a shard that is new", [1, 1, 3, 3]);
     assert_eq!(reasons(&work, "b"), ["removed", "removed"]);

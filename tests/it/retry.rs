@@ -1,13 +1,12 @@
 //! Trying again: at the end of a piece, and on a finished run.
 
-use std::sync::Arc;
 use std::time::Duration;
 
-use arrow::array::{ArrayRef, AsArray, StringArray};
+use arrow::array::AsArray;
 use arrow::datatypes::Int32Type;
 
 use crate::program::capfilt;
-use crate::shards::{png, texts, write_columns};
+use crate::shards::{png, texts, what_is_at, write_urls};
 use crate::support::{FixtureServer, Response};
 use crate::work::Work;
 
@@ -20,21 +19,7 @@ fn work(server: &FixtureServer, paths: &[&str], rows_per_piece: usize, timeout: 
         ),
         &format!("[[stage]]\nfetch = {{ {fetch} }}\n[[stage]]\ndecode = {{}}\n"),
     );
-    let column = |text: &dyn Fn(&str) -> String| -> ArrayRef {
-        Arc::new(
-            paths
-                .iter()
-                .map(|path| Some(text(path)))
-                .collect::<StringArray>(),
-        )
-    };
-    write_columns(
-        &work.shard_path("a"),
-        vec![
-            ("url", column(&|path| server.url(path))),
-            ("alt", column(&|path| format!("what is at {path}"))),
-        ],
-    );
+    write_urls(&work.shard_path("a"), server, paths, what_is_at);
     work
 }
 

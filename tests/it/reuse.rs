@@ -1,12 +1,8 @@
 //! Pipelines that were edited: what was learnt before and still holds is used again, and the rows are
 //! those of a run from nothing.
 
-use std::sync::Arc;
-
-use arrow::array::{ArrayRef, StringArray};
-
 use crate::program::{Ran, capfilt, command, models_can_run, package};
-use crate::shards::{Row, files, png, texts, write_columns};
+use crate::shards::{Row, files, png, texts, what_is_at, write_urls};
 use crate::support::{FixtureServer, Response};
 use crate::work::{Work, rows};
 
@@ -47,25 +43,10 @@ impl Scene {
             "columns = { url = \"url\", text = \"alt\" }\nrows-per-piece = 4",
             stages,
         );
-        let column = |text: &dyn Fn(&str) -> String| -> ArrayRef {
-            Arc::new(
-                PATHS
-                    .iter()
-                    .map(|path| Some(text(path)))
-                    .collect::<StringArray>(),
-            )
-        };
-        let alt = |path: &str| match path {
+        write_urls(&work.shard_path("a"), &server, &PATHS, |path| match path {
             "/untold.png" => "no".to_owned(),
-            path => format!("what is at {path}"),
-        };
-        write_columns(
-            &work.shard_path("a"),
-            vec![
-                ("url", column(&|path| server.url(path))),
-                ("alt", column(&alt)),
-            ],
-        );
+            path => what_is_at(path),
+        });
         Self { server, work }
     }
 

@@ -12,6 +12,8 @@ use image::{ImageFormat, Rgb, RgbImage};
 use parquet::arrow::ArrowWriter;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 
+use crate::support::FixtureServer;
+
 /// One input row: an encoded picture or none, and a text or none.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Row {
@@ -119,6 +121,27 @@ pub(crate) fn write(path: &Path, rows: &[Row]) {
         columns.push(("id", Arc::new(ids)));
     }
     write_columns(path, columns);
+}
+
+/// Writes a shard with the columns `url` and `alt`: of a server's pictures at `paths`, with a text of
+/// each path.
+pub(crate) fn write_urls(
+    path: &Path,
+    server: &FixtureServer,
+    paths: &[impl AsRef<str>],
+    alt: impl Fn(&str) -> String,
+) {
+    let column = |text: &dyn Fn(&str) -> String| -> ArrayRef {
+        let texts = paths.iter().map(|path| Some(text(path.as_ref())));
+        Arc::new(texts.collect::<StringArray>())
+    };
+    let url = column(&|path| server.url(path));
+    write_columns(path, vec![("url", url), ("alt", column(&alt))]);
+}
+
+/// The text that pictures have by default.
+pub(crate) fn what_is_at(path: &str) -> String {
+    format!("what is at {path}")
 }
 
 /// Writes a shard with any columns.

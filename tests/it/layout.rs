@@ -61,7 +61,7 @@ const OWNERS: &[(&str, &[&str])] = &[
     ("reqwest", &["capfilt-fetch"]),
     ("rustls", &["capfilt-fetch"]),
     ("safetensors", &["capfilt-onnx"]),
-    ("tokenizers", &["capfilt-models"]),
+    ("tokenizers", &["capfilt-onnx"]),
     ("tracing-subscriber", &["capfilt"]),
     ("turbojpeg*", &["capfilt-image"]),
     ("zune*", &["capfilt-image"]),

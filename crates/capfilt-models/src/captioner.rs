@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use capfilt_image::Preprocess;
-use capfilt_onnx::{Package, Task};
+use capfilt_onnx::{Package, Task, Texts};
 
 use crate::decoder::{Decoder, DecoderSizes};
 use crate::decoding::Decoding;
@@ -12,7 +12,6 @@ use crate::error::ModelError;
 use crate::graph::{Opener, SessionOptions};
 use crate::queue::{Engine, Queue, usual_batch};
 use crate::search::{Hypothesis, Search, Start};
-use crate::text::Texts;
 
 /// How captions are made.
 #[derive(Clone, Debug, Default, PartialEq)]

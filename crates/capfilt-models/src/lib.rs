@@ -19,9 +19,8 @@ mod scores;
 mod search;
 mod seed;
 mod stop;
-mod text;
 
-pub use capfilt_onnx::{Manifest, Package, PackageError, Precision, Task};
+pub use capfilt_onnx::{Manifest, Package, PackageError, Precision, Task, clean_caption};
 pub use captioner::{Caption, CaptionOptions, Captioner};
 pub use decoding::{Beam, Decoding, DecodingError, Greedy, MOST_BEAMS, Normalisation, Nucleus};
 pub use device::{Device, DeviceError};
@@ -30,7 +29,6 @@ pub use graph::SessionOptions;
 pub use matcher::{FirstToken, MatchOptions, Matcher, TextScore};
 pub use seed::row_seed;
 pub use stop::Stop;
-pub use text::clean_caption;
 
 #[cfg(test)]
 mod parity;

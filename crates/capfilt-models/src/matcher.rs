@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use capfilt_image::Preprocess;
-use capfilt_onnx::{Package, Task};
+use capfilt_onnx::{MOST_TOKENS, Package, Task, Texts};
 use ort::value::Tensor;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -13,7 +13,6 @@ use crate::encoder::Encoder;
 use crate::error::ModelError;
 use crate::graph::{Graph, Opener, SessionOptions};
 use crate::queue::{Engine, Queue, usual_batch};
-use crate::text::{MOST_TOKENS, Texts};
 
 /// Texts are filled up with `[PAD]` to a multiple of this, so that few shapes occur.
 const PADDING: usize = 8;

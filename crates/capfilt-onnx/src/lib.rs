@@ -33,6 +33,7 @@ mod package;
 mod precision;
 mod preprocessor;
 mod proto;
+mod text;
 mod tokenizer;
 mod weights;
 
@@ -45,3 +46,4 @@ pub use manifest::{
 };
 pub use package::Package;
 pub use precision::Precision;
+pub use text::{MOST_TOKENS, Texts, TokenizerError, clean_caption};

@@ -2,14 +2,15 @@
 
 use std::path::Path;
 
-use capfilt_onnx::SpecialTokens;
 use tokenizers::Tokenizer;
+
+use crate::manifest::SpecialTokens;
 
 /// Words of a caption that [`clean_caption`] keeps.
 const MOST_WORDS: usize = 30;
 
 /// Tokens of a text that is judged, the first token and `[SEP]` counted.
-pub(crate) const MOST_TOKENS: usize = 35;
+pub const MOST_TOKENS: usize = 35;
 
 /// BLIP's cleaned form of a caption: the form in which the filter judges a text.
 ///
@@ -50,17 +51,17 @@ fn is_space(c: char) -> bool {
 /// Why a tokenizer could not be used.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
-pub(crate) struct TokenizerError(String);
+pub struct TokenizerError(String);
 
 /// A package's tokenizer.
-pub(crate) struct Texts {
+pub struct Texts {
     tokenizer: Tokenizer,
     tokens: SpecialTokens,
 }
 
 impl Texts {
     /// Reads `tokenizer.json`.
-    pub(crate) fn open(path: &Path, tokens: &SpecialTokens) -> Result<Self, TokenizerError> {
+    pub fn open(path: &Path, tokens: &SpecialTokens) -> Result<Self, TokenizerError> {
         let bytes = fs_err::read(path).map_err(|error| TokenizerError(error.to_string()))?;
         let mut tokenizer = Tokenizer::from_bytes(bytes).map_err(|error| {
             TokenizerError(format!("`{}` is not a tokenizer: {error}", path.display()))
@@ -77,7 +78,7 @@ impl Texts {
     }
 
     /// Ids of the special tokens.
-    pub(crate) fn tokens(&self) -> &SpecialTokens {
+    pub fn tokens(&self) -> &SpecialTokens {
         &self.tokens
     }
 
@@ -89,7 +90,7 @@ impl Texts {
     }
 
     /// `[DEC]` and the prompt's tokens.
-    pub(crate) fn prompt(&self, prompt: &str) -> Result<Vec<u32>, TokenizerError> {
+    pub fn prompt(&self, prompt: &str) -> Result<Vec<u32>, TokenizerError> {
         let dec = self.tokens.dec.ok_or_else(|| {
             TokenizerError("the tokenizer has no [DEC], with which captions start".to_owned())
         })?;
@@ -99,7 +100,7 @@ impl Texts {
     }
 
     /// `[CLS]`, the cleaned text's tokens, `[SEP]`; at most [`MOST_TOKENS`].
-    pub(crate) fn judged(&self, text: &str) -> Result<Vec<u32>, TokenizerError> {
+    pub fn judged(&self, text: &str) -> Result<Vec<u32>, TokenizerError> {
         let mut tokens = vec![self.tokens.cls];
         let pieces = self.pieces(&clean_caption(text))?;
         tokens.extend(pieces.into_iter().take(MOST_TOKENS - 2));
@@ -108,7 +109,7 @@ impl Texts {
     }
 
     /// The text of a caption without its first `prompt` tokens and without special tokens.
-    pub(crate) fn caption(&self, tokens: &[u32], prompt: usize) -> Result<String, TokenizerError> {
+    pub fn caption(&self, tokens: &[u32], prompt: usize) -> Result<String, TokenizerError> {
         let whole = self.decode(tokens)?;
         // A first piece that continues the prompt's last word decodes rightly only beside it.
         let start = self.decode(&tokens[..prompt.min(tokens.len())])?;

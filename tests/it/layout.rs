@@ -26,6 +26,15 @@ const MAY_NAME: &[(&str, &[&str])] = &[
         ],
     ),
     (
+        "capfilt-train",
+        &[
+            "capfilt-data",
+            "capfilt-eval",
+            "capfilt-image",
+            "capfilt-onnx",
+        ],
+    ),
+    (
         "capfilt",
         &[
             "capfilt-data",
@@ -35,6 +44,7 @@ const MAY_NAME: &[(&str, &[&str])] = &[
             "capfilt-models",
             "capfilt-onnx",
             "capfilt-pipeline",
+            "capfilt-train",
         ],
     ),
 ];
@@ -42,6 +52,7 @@ const MAY_NAME: &[(&str, &[&str])] = &[
 /// Heavy dependencies and the only crates that may name them. A trailing `*` stands for any ending.
 const OWNERS: &[(&str, &[&str])] = &[
     ("axum", &["capfilt"]),
+    ("burn*", &["capfilt-train"]),
     ("clap", &["capfilt"]),
     ("datafusion*", &["capfilt-pipeline"]),
     ("hickory*", &["capfilt-fetch"]),

@@ -1,0 +1,1 @@
+//! A trainer for BLIP, CoCa, CLIP and FILIP on the datasets that the pipeline writes.

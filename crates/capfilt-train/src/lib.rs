@@ -1,1 +1,18 @@
 //! A trainer for BLIP, CoCa, CLIP and FILIP on the datasets that the pipeline writes.
+//!
+//! A family is a set of functions over named [`Parameters`]. Names, shapes and layouts are those
+//! of the checkpoints that other programs read: Hugging Face's for BLIP, `open_clip`'s for the others.
+
+#[cfg(test)]
+mod golden;
+mod layers;
+mod model;
+mod operation;
+mod parameters;
+mod tokens;
+
+pub use layers::patches;
+pub use model::{Losses, Pairs};
+pub use operation::Mask;
+pub use parameters::{Declaration, Init, ParameterError, Parameters, Stored};
+pub use tokens::Tokens;

@@ -3,11 +3,15 @@
 //! A family is a set of functions over named [`Parameters`]. Names, shapes and layouts are those
 //! of the checkpoints that other programs read: Hugging Face's for BLIP, `open_clip`'s for the others.
 
+mod family;
 #[cfg(test)]
 mod golden;
 mod layers;
+mod learner;
+mod learning_rate;
 mod model;
 mod operation;
+mod optimizer;
 mod parameters;
 mod tokens;
 
@@ -16,3 +20,7 @@ pub use model::{Losses, Pairs};
 pub use operation::Mask;
 pub use parameters::{Declaration, Init, ParameterError, Parameters, Stored};
 pub use tokens::Tokens;
+pub use family::Family;
+pub use learner::{Batch, StepNumbers};
+pub use learning_rate::{Decay, LearningRate};
+pub use optimizer::OptimizerConfig;

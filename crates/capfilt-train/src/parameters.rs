@@ -258,6 +258,13 @@ impl Parameters {
         }
     }
 
+    /// Every parameter, with its gradient's place in the graph.
+    pub(crate) fn visit(&self, mut visit: impl FnMut(&Declaration, &Tensor<2>)) {
+        for parameter in self.map.values() {
+            visit(&parameter.declaration, &parameter.tensor);
+        }
+    }
+
     /// Every parameter's name, declaration and value, to be replaced by what `update` makes of it.
     /// The values come and go without gradients.
     pub fn update(

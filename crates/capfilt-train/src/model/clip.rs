@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::sizes::{SizeError, Text, Vision, check};
 use super::tower::{EPSILON, Tower, unit};
+use crate::model::{Losses, Pairs};
 use crate::layers::{Activation, Declared, embed, indices, layer_norm, normalize};
 use crate::operation::{Mask, cross_entropy};
 use crate::parameters::{Declaration, Parameters};
@@ -179,8 +180,17 @@ impl Clip {
         normalize(x.matmul(weights.get("text_projection")))
     }
 
-    /// The loss of a batch of right pairs.
-    pub(crate) fn loss(
+    /// The loss of a batch, `contrastive`.
+    pub fn losses(&self, weights: &Parameters, pairs: &Pairs) -> Losses {
+        let image = self.image_features(weights, pairs.patches.clone());
+        let text = self.text_features(weights, &pairs.tokens);
+        let mut losses = Losses::default();
+        losses.push("contrastive", self.loss(weights, image, text));
+        losses
+    }
+
+    /// The loss of features `[B, E]` of right pairs.
+    fn loss(
         &self,
         weights: &Parameters,
         image: Tensor<2>,

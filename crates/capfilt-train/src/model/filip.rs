@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::clip::{LOGIT_SCALE, TextTower, activation, both_ways};
 use super::sizes::{SizeError, Text, Vision, check};
 use super::tower::{EPSILON, unit};
+use crate::model::{Losses, Pairs};
 use crate::layers::{Activation, Declared, indices, layer_norm, normalize};
 use crate::parameters::{Declaration, Parameters, floats};
 use crate::tokens::Tokens;
@@ -127,8 +128,19 @@ impl Filip {
         }
     }
 
+    /// The losses of a batch, `image` (every picture looks for its text) and `text`, half of each.
+    pub fn losses(&self, weights: &Parameters, pairs: &Pairs) -> Losses {
+        let images = self.image_features(weights, pairs.patches.clone());
+        let texts = self.text_features(weights, &pairs.tokens);
+        let (of_images, of_texts) = self.both(weights, &images, &texts);
+        let mut losses = Losses::default();
+        losses.push_weighted("image", of_images, 0.5);
+        losses.push_weighted("text", of_texts, 0.5);
+        losses
+    }
+
     /// `(L_I, L_T)`; the loss is their mean.
-    pub(crate) fn losses(
+    fn both(
         &self,
         weights: &Parameters,
         images: &TokenFeatures,

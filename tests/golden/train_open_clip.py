@@ -1,0 +1,72 @@
+"""The reference numbers of the training steps of CLIP, CoCa and FILIP."""
+
+from pathlib import Path
+
+import torch
+
+import dual
+import reference
+
+START, END = 62, 63
+
+CLIP = {
+    "embed_dim": 16,
+    "vision_cfg": {
+        "image_size": 16,
+        "patch_size": 8,
+        "width": 32,
+        "layers": 2,
+        "head_width": 16,
+        "mlp_ratio": 2.0,
+    },
+    "text_cfg": {
+        "context_length": 8,
+        "vocab_size": 64,
+        "width": 32,
+        "layers": 2,
+        "heads": 2,
+    },
+}
+
+
+def batch(seed: int) -> dict[str, torch.Tensor]:
+    """Pictures, and texts of which the first has no pads."""
+    tokens = reference.texts(START, END, range(1, START), [8, 6, 5, 7], 8, seed)
+    return {
+        "pixel_values": reference.pictures(seed),
+        "input_ids": tokens,
+        "attention_mask": (tokens != 0).long(),
+    }
+
+
+def write(folder: Path, model: torch.nn.Module, losses: dict, outputs: dict):
+    """What is expected of `model`, whose float32 weights are written already."""
+    reference.apart("image features", outputs["image_features"])
+    reference.apart("text features", outputs["text_features"])
+    expected = reference.prefixed("loss", losses.items()) | reference.prefixed("out", outputs.items())
+    reference.save(folder / "expected.safetensors", expected | reference.gradients(model, losses["total"]))
+
+
+def start(folder: Path, config: dict, model: torch.nn.Module, inputs: dict) -> torch.nn.Module:
+    """Writes all that a step starts from, and returns the model in float64."""
+    reference.save_config(folder / "config.json", config)
+    reference.save(folder / "weights.safetensors", reference.weights(model))
+    reference.save(folder / "inputs.safetensors", inputs)
+    return model.double()
+
+
+def features(outputs: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """Image and text features of what an open_clip model returns."""
+    return {name: outputs[name] for name in ("image_features", "text_features")}
+
+
+def clip(output: Path):
+    """CLIP's step with each loss, on the same weights."""
+    inputs = batch(41)
+    for name, logit_bias in (("clip", None), ("clip-sigmoid", -1.5)):
+        model = dual.clip(CLIP, logit_bias)
+        reference.randomise(model, 42)
+        model = start(output / name, CLIP, model, inputs)
+        outputs = model(inputs["pixel_values"].double(), inputs["input_ids"])
+        loss = dual.contrastive(outputs)
+        write(output / name, model, {"contrastive": loss, "total": loss}, features(outputs))

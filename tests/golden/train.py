@@ -17,6 +17,7 @@ FAMILIES = {
     "blip-captioner": train_blip.blip_captioner,
     "blip-filter": train_blip.blip_filter,
     "clip": train_open_clip.clip,
+    "coca": train_open_clip.coca,
 }
 
 

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import torch
 
+import coca as contrastive_captioner
 import dual
 import reference
 
@@ -23,6 +24,30 @@ CLIP = {
         "context_length": 8,
         "vocab_size": 64,
         "width": 32,
+        "layers": 2,
+        "heads": 2,
+    },
+}
+
+COCA = {
+    "embed_dim": 24,
+    "vision_cfg": {
+        "image_size": 16,
+        "patch_size": 8,
+        "width": 32,
+        "layers": 2,
+        "head_width": 16,
+        "mlp_ratio": 2.0,
+        "attentional_pool": True,
+        "attn_pooler_queries": 5,
+        "attn_pooler_heads": 2,
+        "output_tokens": True,
+    },
+    "text_cfg": CLIP["text_cfg"] | {"width": 24, "embed_cls": True, "output_tokens": True},
+    "multimodal_cfg": {
+        "context_length": 8,
+        "vocab_size": 64,
+        "width": 24,
         "layers": 2,
         "heads": 2,
     },
@@ -70,3 +95,16 @@ def clip(output: Path):
         outputs = model(inputs["pixel_values"].double(), inputs["input_ids"])
         loss = dual.contrastive(outputs)
         write(output / name, model, {"contrastive": loss, "total": loss}, features(outputs))
+
+
+def coca(output: Path):
+    """open_clip's CoCa with the mask of all published weights, and with the correct one, on the same weights."""
+    inputs = batch(51)
+    for name, mask in (("coca", {}), ("coca-correct-mask", {"correct_cls_mask": True})):
+        config = COCA | {"text_cfg": COCA["text_cfg"] | mask}
+        model = contrastive_captioner.coca(config)
+        reference.randomise(model, 52)
+        model = start(output / name, config, model, inputs)
+        outputs = model(inputs["pixel_values"].double(), inputs["input_ids"])
+        losses = contrastive_captioner.losses(model, outputs)
+        write(output / name, model, losses, features(outputs) | {"logits": outputs["logits"]})

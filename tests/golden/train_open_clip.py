@@ -53,6 +53,14 @@ COCA = {
     },
 }
 
+# Poolers in cascade need all widths equal.
+PAPER = COCA | {
+    "embed_dim": 32,
+    "vision_cfg": COCA["vision_cfg"] | {"attentional_pool": "cascade"},
+    "text_cfg": COCA["text_cfg"] | {"width": 32, "layers": 1, "correct_cls_mask": True},
+    "multimodal_cfg": COCA["multimodal_cfg"] | {"width": 32},
+}
+
 
 def batch(seed: int) -> dict[str, torch.Tensor]:
     """Pictures, and texts of which the first has no pads."""
@@ -98,11 +106,15 @@ def clip(output: Path):
 
 
 def coca(output: Path):
-    """open_clip's CoCa with the mask of all published weights, and with the correct one, on the same weights."""
+    """open_clip's CoCa with the mask of all published weights, and with the correct one, on the same weights; the paper's."""
     inputs = batch(51)
-    for name, mask in (("coca", {}), ("coca-correct-mask", {"correct_cls_mask": True})):
-        config = COCA | {"text_cfg": COCA["text_cfg"] | mask}
-        model = contrastive_captioner.coca(config)
+    correct = COCA | {"text_cfg": COCA["text_cfg"] | {"correct_cls_mask": True}}
+    for name, config, make in (
+        ("coca", COCA, contrastive_captioner.coca),
+        ("coca-correct-mask", correct, contrastive_captioner.coca),
+        ("coca-paper", PAPER, contrastive_captioner.PaperCoca),
+    ):
+        model = make(config)
         reference.randomise(model, 52)
         model = start(output / name, config, model, inputs)
         outputs = model(inputs["pixel_values"].double(), inputs["input_ids"])

@@ -18,6 +18,7 @@ FAMILIES = {
     "blip-filter": train_blip.blip_filter,
     "clip": train_open_clip.clip,
     "coca": train_open_clip.coca,
+    "filip": train_open_clip.filip,
 }
 
 

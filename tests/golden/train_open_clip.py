@@ -61,6 +61,8 @@ PAPER = COCA | {
     "multimodal_cfg": COCA["multimodal_cfg"] | {"width": 32},
 }
 
+FILIP = CLIP | {"vision_cfg": CLIP["vision_cfg"] | {"patch_size": 4}}
+
 
 def batch(seed: int) -> dict[str, torch.Tensor]:
     """Pictures, and texts of which the first has no pads."""
@@ -120,3 +122,21 @@ def coca(output: Path):
         outputs = model(inputs["pixel_values"].double(), inputs["input_ids"])
         losses = contrastive_captioner.losses(model, outputs)
         write(output / name, model, losses, features(outputs) | {"logits": outputs["logits"]})
+
+
+def filip(output: Path):
+    """FILIP's step on all tokens and on a quarter of them: four of 16 of a picture, one or two of a text."""
+    folder, inputs = output / "filip", batch(61)
+    model = dual.clip(FILIP)
+    reference.randomise(model, 62)
+    model = start(folder, FILIP, model, inputs)
+    tokens, mask = inputs["input_ids"], inputs["attention_mask"]
+    expected = {}
+    for prefix, kept in (("", 1.0), ("kept.", 0.25)):
+        image, text = dual.token_features(model, inputs["pixel_values"].double(), tokens)
+        of_images, of_texts = dual.late(image, text, mask, model.logit_scale.exp(), kept)
+        total = (of_images + of_texts) / 2
+        found = reference.gradients(model, total) | {"loss.image": of_images, "loss.text": of_texts, "loss.total": total}
+        expected |= {prefix + name: tensor for name, tensor in found.items()}
+    expected |= {"out.image_tokens": image, "out.text_tokens": text}
+    reference.save(folder / "expected.safetensors", expected)

@@ -1,7 +1,7 @@
 """Makes the reference numbers of the trainer with PyTorch: `python tests/golden/train.py`.
 
-For each family a folder of `train/`: a small random model, its inputs, and the outputs, losses and gradients. What each
-tensor means is in `train/README.md`. Needs `requirements.txt`; runs on the CPU in seconds.
+For each family a folder of `train/`: a small random model, its inputs, and the outputs, losses and gradients; beside them
+the optimizers and learning rates. What each tensor means is in `train/README.md`. Needs `requirements.txt`; runs on the CPU in seconds.
 """
 
 import argparse
@@ -11,6 +11,7 @@ import torch
 
 import train_blip
 import train_open_clip
+import train_optimizers
 
 FAMILIES = {
     "blip-pretrain": train_blip.blip_pretrain,
@@ -19,6 +20,8 @@ FAMILIES = {
     "clip": train_open_clip.clip,
     "coca": train_open_clip.coca,
     "filip": train_open_clip.filip,
+    "optimizers": train_optimizers.optimizers,
+    "schedules": train_optimizers.schedules,
 }
 
 

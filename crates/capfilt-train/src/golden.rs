@@ -44,6 +44,21 @@ fn read(bytes: &[u8], name: &str) -> Option<Stored> {
     })
 }
 
+/// All tensors of a file of `tests/golden/train`.
+pub(crate) fn tensors(file: &str) -> std::collections::BTreeMap<String, Stored> {
+    let bytes = fs_err::read(folder(file)).unwrap();
+    let names = SafeTensors::deserialize(&bytes).unwrap();
+    let names = names.names().into_iter();
+    names
+        .map(|name| (name.to_string(), read(&bytes, name).unwrap()))
+        .collect()
+}
+
+/// A JSON file of `tests/golden/train`.
+pub(crate) fn json(file: &str) -> serde_json::Value {
+    serde_json::from_slice(&fs_err::read(folder(file)).unwrap()).unwrap()
+}
+
 /// A device for tests.
 pub(crate) fn device() -> Device {
     Device::flex().autodiff()
@@ -54,7 +69,7 @@ impl Golden {
         let file = |file: &str| fs_err::read(folder(name).join(file));
         Self {
             config: serde_json::from_slice(&file("config.json").unwrap()).unwrap(),
-            weights: file("weights.safetensors").unwrap(),
+            weights: file("weights.safetensors").unwrap_or_default(),
             inputs: file("inputs.safetensors").unwrap_or_default(),
             expected: file("expected.safetensors").unwrap(),
         }
@@ -117,6 +132,36 @@ impl Golden {
         Tokens::new(&texts, pad, Some(width))
     }
 
+    /// Losses by name and their weighted sum.
+    pub(crate) fn assert_losses(&self, prefix: &str, losses: &crate::model::Losses) {
+        for (name, value) in losses.parts() {
+            self.assert_close(&format!("{prefix}loss.{name}"), &[value], 1e-4);
+        }
+        let total = losses.total().unwrap().clone().into_scalar::<f32>();
+        self.assert_close(&format!("{prefix}loss.total"), &[total], 1e-4);
+    }
+
+    /// A batch whose pictures are of `size` pixels and whose pads are 0.
+    pub(crate) fn pairs(
+        &self,
+        size: usize,
+        patch: usize,
+        pictures: Vec<u64>,
+    ) -> crate::model::Pairs {
+        let pixels = self.input("pixel_values");
+        crate::model::Pairs {
+            patches: crate::layers::patches(
+                &pixels.values,
+                pixels.shape[0],
+                size,
+                patch,
+                &device(),
+            ),
+            tokens: self.tokens("input_ids", 0),
+            pictures,
+        }
+    }
+
     /// Whether `got` is what is expected as `name`, relative to the largest number of it.
     pub(crate) fn assert_close(&self, name: &str, got: &[f32], tolerance: f32) {
         close(name, got, &self.expected(name).values, tolerance);
@@ -125,11 +170,21 @@ impl Golden {
     /// Whether the gradients of `total` are those expected, for every parameter. The error is
     /// relative to the largest element of each gradient, or to a thousandth of the largest of all.
     pub(crate) fn assert_gradients(&self, weights: &Parameters, total: &Tensor<1>) {
+        self.assert_gradients_as("", weights, total);
+    }
+
+    /// The same for gradients whose names start with `prefix`.
+    pub(crate) fn assert_gradients_as(
+        &self,
+        prefix: &str,
+        weights: &Parameters,
+        total: &Tensor<1>,
+    ) {
         let gradients = total.backward();
         let names: Vec<String> = weights.declarations().map(|d| d.name.clone()).collect();
         let expected: Vec<Option<Stored>> = names
             .iter()
-            .map(|name| self.may_expect(&format!("grad.{name}")))
+            .map(|name| self.may_expect(&format!("{prefix}grad.{name}")))
             .collect();
         let largest = expected
             .iter()

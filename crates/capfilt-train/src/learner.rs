@@ -135,14 +135,26 @@ impl Learner {
     ) -> Result<Pairs, TokenizerError> {
         let vision = self.family.vision();
         Ok(Pairs {
-            patches: patches(&batch.pixels, batch.ids.len(), vision.image_size, vision.patch, device),
+            patches: patches(
+                &batch.pixels,
+                batch.ids.len(),
+                vision.image_size,
+                vision.patch,
+                device,
+            ),
             tokens: tokens(&self.family, vocabulary, &batch.texts)?,
             pictures: batch.pictures.clone(),
         })
     }
 
     /// Losses of a batch. Moves BLIP's momentum model.
-    pub(crate) fn losses(&mut self, pairs: &Pairs, prompt: usize, alpha: f64, random: &mut ChaCha8Rng) -> Losses {
+    pub(crate) fn losses(
+        &mut self,
+        pairs: &Pairs,
+        prompt: usize,
+        alpha: f64,
+        random: &mut ChaCha8Rng,
+    ) -> Losses {
         match &self.family {
             Family::Blip(blip) => {
                 let step = BlipStep {
@@ -153,7 +165,9 @@ impl Learner {
                     dropped: blip.dropout,
                 };
                 let count = pairs.tokens.count();
-                blip.losses(&self.weights, pairs, step, |contrast| contrast.draw(count, random))
+                blip.losses(&self.weights, pairs, step, |contrast| {
+                    contrast.draw(count, random)
+                })
             }
             Family::Clip(clip) => clip.losses(&self.weights, pairs),
             Family::Coca(coca) => coca.losses(&self.weights, pairs),
@@ -163,7 +177,12 @@ impl Learner {
 
     /// One step over `batches`. [`None`] if a number of it is not finite; the parameters then are
     /// as they were.
-    pub(crate) fn step(&mut self, batches: &[Pairs], prompt: usize, plan: StepPlan) -> Option<StepNumbers> {
+    pub(crate) fn step(
+        &mut self,
+        batches: &[Pairs],
+        prompt: usize,
+        plan: StepPlan,
+    ) -> Option<StepNumbers> {
         let seed = step_seed(self.seed, plan.step, "dropout");
         self.device.seed(u64::from_le_bytes([
             seed[0], seed[1], seed[2], seed[3], seed[4], seed[5], seed[6], seed[7],
@@ -188,7 +207,11 @@ impl Learner {
             let mut found = total.backward();
             self.weights.visit(|declaration, value| {
                 if let Some(gradient) = value.grad_remove(&mut found) {
-                    let gradient = if batches.len() == 1 { gradient } else { gradient.mul_scalar(share) };
+                    let gradient = if batches.len() == 1 {
+                        gradient
+                    } else {
+                        gradient.mul_scalar(share)
+                    };
                     let sum = match gradients.remove(&declaration.name) {
                         Some(sum) => sum + gradient,
                         None => gradient,
@@ -217,7 +240,12 @@ impl Learner {
                 Some(scale) => gradient.mul_scalar(scale),
                 None => gradient,
             };
-            Some(optimizer.step(declaration, plan.learning_rate, value.clone().inner(), gradient))
+            Some(optimizer.step(
+                declaration,
+                plan.learning_rate,
+                value.clone().inner(),
+                gradient,
+            ))
         });
         if let Some((average, decay)) = &mut self.average {
             average.follow(&self.weights, *decay);
@@ -241,7 +269,9 @@ impl Learner {
     /// Tokens of the prompt, its first included, that the language loss does not ask for.
     pub(crate) fn prompt_tokens(&self, vocabulary: &Vocabulary) -> Result<usize, TokenizerError> {
         match &self.family {
-            Family::Blip(blip) if blip.mode == Mode::FinetuneCaptioner && !blip.prompt.is_empty() => {
+            Family::Blip(blip)
+                if blip.mode == Mode::FinetuneCaptioner && !blip.prompt.is_empty() =>
+            {
                 Ok(vocabulary.texts().prompt(&blip.prompt)?.len())
             }
             _ => Ok(1),
@@ -250,10 +280,18 @@ impl Learner {
 }
 
 /// Texts as the family is given them.
-pub(crate) fn tokens(family: &Family, vocabulary: &Vocabulary, texts: &[String]) -> Result<Tokens, TokenizerError> {
+pub(crate) fn tokens(
+    family: &Family,
+    vocabulary: &Vocabulary,
+    texts: &[String],
+) -> Result<Tokens, TokenizerError> {
     let framed: Result<Vec<_>, _> = texts
         .iter()
         .map(|text| vocabulary.framed(&family.caption(text), family.most_tokens()))
         .collect();
-    Ok(Tokens::new(&framed?, vocabulary.tokens().pad, family.width()))
+    Ok(Tokens::new(
+        &framed?,
+        vocabulary.tokens().pad,
+        family.width(),
+    ))
 }

@@ -58,7 +58,13 @@ impl LearningRate {
             };
         }
         let per_epoch = per_epoch.max(1);
-        let whole = |step: u64| if self.per_epoch { step / per_epoch * per_epoch } else { step };
+        let whole = |step: u64| {
+            if self.per_epoch {
+                step / per_epoch * per_epoch
+            } else {
+                step
+            }
+        };
         let all = steps.saturating_sub(self.warm_up).max(1) as f64;
         let done = (whole(step).saturating_sub(self.warm_up) as f64 / all).min(1.0);
         let span = self.peak - self.least;

@@ -15,12 +15,12 @@ mod optimizer;
 mod parameters;
 mod tokens;
 
-pub use layers::patches;
-pub use model::{Losses, Pairs};
-pub use operation::Mask;
-pub use parameters::{Declaration, Init, ParameterError, Parameters, Stored};
-pub use tokens::Tokens;
 pub use family::Family;
+pub use layers::patches;
 pub use learner::{Batch, StepNumbers};
 pub use learning_rate::{Decay, LearningRate};
+pub use model::{Losses, Pairs};
+pub use operation::Mask;
 pub use optimizer::OptimizerConfig;
+pub use parameters::{Declaration, Init, ParameterError, Parameters, Stored};
+pub use tokens::Tokens;

@@ -5,6 +5,9 @@ use burn::tensor::{Bool, Int, Tensor, TensorData, module};
 
 use crate::layers::dropout;
 
+#[cfg(test)]
+mod tests;
+
 /// Which tokens a token may look at: `[G, T, S]`, where G is the number of rows, or 1 when all
 /// rows have the same mask.
 #[derive(Clone, Debug)]

@@ -98,7 +98,11 @@ pub(crate) struct Optimizer {
 impl Optimizer {
     pub(crate) fn new(config: &OptimizerConfig) -> Self {
         let stepper: Box<dyn Stepper> = match *config {
-            OptimizerConfig::AdamW { betas, epsilon, weight_decay } => {
+            OptimizerConfig::AdamW {
+                betas,
+                epsilon,
+                weight_decay,
+            } => {
                 let build = |decay: f32| -> AdamW {
                     AdamWConfig::new()
                         .with_beta_1(betas[0])
@@ -109,7 +113,11 @@ impl Optimizer {
                 };
                 Box::new(PerParameter::new(build, weight_decay))
             }
-            OptimizerConfig::Lamb { betas, epsilon, weight_decay } => {
+            OptimizerConfig::Lamb {
+                betas,
+                epsilon,
+                weight_decay,
+            } => {
                 let build = |decay: f32| -> Lamb {
                     LambConfig::new()
                         .with_beta_1(betas[0])
@@ -120,7 +128,10 @@ impl Optimizer {
                 };
                 Box::new(PerParameter::new(build, weight_decay))
             }
-            OptimizerConfig::Adafactor { relative, weight_decay } => {
+            OptimizerConfig::Adafactor {
+                relative,
+                weight_decay,
+            } => {
                 let build = |decay: f32| -> Adafactor {
                     AdafactorConfig::new()
                         .with_relative_step(relative)
@@ -142,7 +153,8 @@ impl Optimizer {
         value: Tensor<2>,
         gradient: Tensor<2>,
     ) -> Tensor<2> {
-        self.stepper.step(declaration, learning_rate, value, gradient)
+        self.stepper
+            .step(declaration, learning_rate, value, gradient)
     }
 
     pub(crate) fn state(&self) -> OptimizerState {
@@ -165,7 +177,10 @@ impl Optimizer {
         parameters: impl Iterator<Item = &'a Declaration>,
         device: &Device,
     ) -> Option<()> {
-        let scalars = state.steps.into_iter().map(|(name, count)| (name, count.into()));
+        let scalars = state
+            .steps
+            .into_iter()
+            .map(|(name, count)| (name, count.into()));
         let mut source = StateSource::new(scalars.collect());
         for (name, data) in state.tensors {
             source.insert_tensor(name, data);
@@ -181,7 +196,13 @@ impl Optimizer {
 }
 
 trait Stepper {
-    fn step(&mut self, declaration: &Declaration, learning_rate: f64, value: Tensor<2>, gradient: Tensor<2>) -> Tensor<2>;
+    fn step(
+        &mut self,
+        declaration: &Declaration,
+        learning_rate: f64,
+        value: Tensor<2>,
+        gradient: Tensor<2>,
+    ) -> Tensor<2>;
     fn save(&self, sink: &mut StateSink);
     fn load(&mut self, name: &str, source: &mut StateSource, device: &Device) -> Option<()>;
 }
@@ -203,8 +224,18 @@ impl<O: BurnOptimizer> PerParameter<O> {
 }
 
 impl<O: BurnOptimizer> Stepper for PerParameter<O> {
-    fn step(&mut self, declaration: &Declaration, learning_rate: f64, value: Tensor<2>, gradient: Tensor<2>) -> Tensor<2> {
-        let optimizer = if declaration.decay { &self.decaying } else { &self.plain };
+    fn step(
+        &mut self,
+        declaration: &Declaration,
+        learning_rate: f64,
+        value: Tensor<2>,
+        gradient: Tensor<2>,
+    ) -> Tensor<2> {
+        let optimizer = if declaration.decay {
+            &self.decaying
+        } else {
+            &self.plain
+        };
         let state = self.states.remove(&declaration.name);
         let (value, state) = optimizer.step(learning_rate, value, gradient, state);
         if let Some(state) = state {

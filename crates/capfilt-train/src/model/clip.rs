@@ -7,11 +7,14 @@ use serde::{Deserialize, Serialize};
 
 use super::sizes::{SizeError, Text, Vision, check};
 use super::tower::{EPSILON, Tower, unit};
-use crate::model::{Losses, Pairs};
 use crate::layers::{Activation, Declared, embed, indices, layer_norm, normalize};
+use crate::model::{Losses, Pairs};
 use crate::operation::{Mask, cross_entropy};
 use crate::parameters::{Declaration, Parameters};
 use crate::tokens::Tokens;
+
+#[cfg(test)]
+pub(super) mod tests;
 
 /// How pairs are contrasted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -190,12 +193,7 @@ impl Clip {
     }
 
     /// The loss of features `[B, E]` of right pairs.
-    fn loss(
-        &self,
-        weights: &Parameters,
-        image: Tensor<2>,
-        text: Tensor<2>,
-    ) -> Tensor<1> {
+    fn loss(&self, weights: &Parameters, image: Tensor<2>, text: Tensor<2>) -> Tensor<1> {
         let similarity = image.matmul(text.transpose());
         let logits = similarity * weights.get("logit_scale").exp();
         match self.loss {

@@ -8,10 +8,13 @@ use serde::{Deserialize, Serialize};
 use super::clip::{LOGIT_SCALE, TextTower, activation, both_ways};
 use super::sizes::{SizeError, Text, Vision, check};
 use super::tower::{EPSILON, unit};
-use crate::model::{Losses, Pairs};
 use crate::layers::{Activation, Declared, indices, layer_norm, normalize};
+use crate::model::{Losses, Pairs};
 use crate::parameters::{Declaration, Parameters, floats};
 use crate::tokens::Tokens;
+
+#[cfg(test)]
+mod tests;
 
 /// A FILIP as training files describe it. Names are CLIP's; the two projections serve every token.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]

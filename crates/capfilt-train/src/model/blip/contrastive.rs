@@ -10,6 +10,9 @@ use super::{Blip, LEAST_WEIGHT, Negatives};
 use crate::parameters::{Parameters, floats};
 use crate::tokens::Tokens;
 
+#[cfg(test)]
+mod tests;
+
 /// Features that the momentum model made in past steps: Q rows of E features.
 #[derive(Clone, Debug)]
 pub struct Queue {
@@ -129,18 +132,16 @@ impl Blip {
         let text_candidates = Tensor::cat(vec![texts.clone(), queue.texts.clone()], 0);
 
         let right = right_pairs(pictures, &queue.pictures, positives, &images.device());
-        let fixed = temperature.clone().inner();
-        let side = |student: &Tensor<2>, teacher: &Tensor<2>, candidates: &Tensor<2>| {
-            let across = candidates.clone().transpose();
-            let opinion = softmax(teacher.clone().matmul(across.clone()) / fixed.clone(), 1);
-            let target = opinion.mul_scalar(alpha) + right.clone().mul_scalar(1.0 - alpha);
-            let logits = student.clone().matmul(Tensor::from_inner(across)) / temperature.clone();
-            let log = log_softmax(logits.clone(), 1);
-            let loss = (log * Tensor::from_inner(target)).sum_dim(1).mean().neg();
-            (loss, logits.inner())
-        };
-        let (image_loss, image_logits) = side(image, &images, &text_candidates);
-        let (text_loss, text_logits) = side(text, &texts, &image_candidates);
+        let (image_loss, image_logits) = soft_contrast(
+            image,
+            &images,
+            &text_candidates,
+            &right,
+            &temperature,
+            alpha,
+        );
+        let (text_loss, text_logits) =
+            soft_contrast(text, &texts, &image_candidates, &right, &temperature, alpha);
 
         let count = pictures.len();
         let (to_text, to_image) = match positives {
@@ -150,7 +151,7 @@ impl Blip {
             ),
             Positives::Pictures => {
                 let (image, text) = (image.clone().inner(), text.clone().inner());
-                let to_text = image.matmul(text.transpose()) / fixed;
+                let to_text = image.matmul(text.transpose()) / temperature.inner();
                 (to_text.clone(), to_text.transpose())
             }
         };
@@ -190,6 +191,26 @@ impl Contrastive {
             texts: draw(&self.image_to_text, count, random),
         }
     }
+}
+
+/// One direction of the loss: mean(-Σ Y·log softmax(s)) and s, with s = v·Aᵀ/τ of the student's v
+/// `[B, E]` and Y = α·softmax(v'·Aᵀ/τ) + (1 - α)·`right`. Candidates A `[C, E]`, `right` `[B, C]`,
+/// τ `[1, 1]`. No gradient goes through Y.
+fn soft_contrast(
+    student: &Tensor<2>,
+    teacher: &Tensor<2>,
+    candidates: &Tensor<2>,
+    right: &Tensor<2>,
+    temperature: &Tensor<2>,
+    alpha: f64,
+) -> (Tensor<1>, Tensor<2>) {
+    let across = candidates.clone().transpose();
+    let opinion = teacher.clone().matmul(across.clone()) / temperature.clone().inner();
+    let target = softmax(opinion, 1).mul_scalar(alpha) + right.clone().mul_scalar(1.0 - alpha);
+    let logits = student.clone().matmul(Tensor::from_inner(across)) / temperature.clone();
+    let log = log_softmax(logits.clone(), 1);
+    let loss = (log * Tensor::from_inner(target)).sum_dim(1).mean().neg();
+    (loss, logits.inner())
 }
 
 /// Target mass `[B, B + Q]` of right candidates.

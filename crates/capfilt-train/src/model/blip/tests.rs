@@ -2,7 +2,6 @@ use capfilt_onnx::SpecialTokens;
 
 use super::*;
 use crate::golden::{Golden, close, device};
-use crate::layers::patches;
 use crate::model::Pairs;
 use crate::parameters::floats;
 
@@ -49,12 +48,7 @@ fn blip(mode: Mode, sharing: Sharing) -> Blip {
 }
 
 fn pairs(golden: &Golden, pictures: Vec<u64>) -> Pairs {
-    let pixels = golden.input("pixel_values");
-    Pairs {
-        patches: patches(&pixels.values, pixels.shape[0], 16, 8, &device()),
-        tokens: golden.tokens("input_ids", 0),
-        pictures,
-    }
+    golden.pairs(16, 8, pictures)
 }
 
 fn momentum(golden: &Golden, weights: &Parameters) -> Momentum {
@@ -73,15 +67,6 @@ fn momentum(golden: &Golden, weights: &Parameters) -> Momentum {
             next: golden.places("queue_pointer")[0],
         },
     }
-}
-
-fn assert_losses(golden: &Golden, prefix: &str, losses: &crate::model::Losses) {
-    let mut total = 0.0;
-    for (name, value) in losses.parts() {
-        golden.assert_close(&format!("{prefix}loss.{name}"), &[value], 1e-4);
-        total += value;
-    }
-    golden.assert_close(&format!("{prefix}loss.total"), &[total], 1e-4);
 }
 
 #[test]
@@ -124,7 +109,7 @@ fn a_step_of_pretraining_equals_pytorch() {
         golden.assert_close("out.weights_i2t", &contrast.image_to_text, 1e-4);
         negatives
     });
-    assert_losses(&golden, "", &losses);
+    golden.assert_losses("", &losses);
     golden.assert_gradients(&weights, losses.total().unwrap());
 
     let mut compared = 0;
@@ -175,7 +160,7 @@ fn every_way_of_sharing_equals_pytorch() {
             images: inputs.places("negative_image"),
             texts: inputs.places("negative_text"),
         });
-        assert_losses(&golden, &format!("{name}."), &losses);
+        golden.assert_losses(&format!("{name}."), &losses);
         let gradients = losses.total().unwrap().backward();
         let mut total = 0.0;
         for declaration in weights.declarations() {
@@ -204,7 +189,7 @@ fn a_step_of_the_captioner_equals_pytorch() {
     let losses = blip.losses(&weights, &pairs(&golden, vec![0, 1, 2, 3]), step, |_| {
         unreachable!("a captioner needs no wrong pairs")
     });
-    assert_losses(&golden, "", &losses);
+    golden.assert_losses("", &losses);
     golden.assert_gradients(&weights, losses.total().unwrap());
 }
 
@@ -241,6 +226,6 @@ fn a_step_of_the_filter_equals_pytorch() {
             texts: golden.places("negative_text"),
         }
     });
-    assert_losses(&golden, "", &losses);
+    golden.assert_losses("", &losses);
     golden.assert_gradients(&weights, losses.total().unwrap());
 }

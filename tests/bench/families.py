@@ -76,10 +76,6 @@ class Contrastive:
         """Keeps the scale between 1 and 100."""
         self.model.logit_scale.clamp_(0, MOST_SCALE)
 
-    def features(self, pixels: Tensor, tokens: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
-        """Image and text features [B,D], of length 1."""
-        return self.model.encode_image(pixels, normalize=True), self.model.encode_text(tokens, normalize=True)
-
 
 class Clip(Contrastive):
     """open_clip's CLIP."""
@@ -91,22 +87,17 @@ class Clip(Contrastive):
         """The mean of both directions."""
         return dual.contrastive(self.model(pixels, tokens))
 
+    def image_features(self, pixels: Tensor) -> Tensor:
+        """Features [B,D], of length 1."""
+        return self.model.encode_image(pixels, normalize=True)
 
-class Filip(Contrastive):
-    """FILIP on open_clip's towers."""
-
-    def __init__(self, config: dict):
-        self.model = dual.clip(towers(config, {}, {}))
-        self.kept = config["kept-tokens"]
-
-    def loss(self, pixels: Tensor, tokens: Tensor, mask: Tensor, progress: float) -> Tensor:
-        """The mean of both directions."""
-        image, text = dual.token_features(self.model, pixels, tokens)
-        return sum(dual.late(image, text, mask, self.model.logit_scale.exp(), self.kept)) / 2
+    def text_features(self, tokens: Tensor, mask: Tensor) -> Tensor:
+        """Features [B,D], of length 1."""
+        return self.model.encode_text(tokens, normalize=True)
 
 
-class Coca(Contrastive):
-    """open_clip's CoCa."""
+class Coca(Clip):
+    """open_clip's CoCa, which compares as CLIP does."""
 
     def __init__(self, config: dict):
         words = config["text"]
@@ -129,6 +120,19 @@ class Coca(Contrastive):
     def loss(self, pixels: Tensor, tokens: Tensor, mask: Tensor, progress: float) -> Tensor:
         """Contrast and twice the caption."""
         return coca.losses(self.model, self.model(pixels, tokens))["total"]
+
+
+class Filip(Contrastive):
+    """FILIP on open_clip's towers."""
+
+    def __init__(self, config: dict):
+        self.model = dual.clip(towers(config, {}, {}))
+        self.kept = config["kept-tokens"]
+
+    def loss(self, pixels: Tensor, tokens: Tensor, mask: Tensor, progress: float) -> Tensor:
+        """The mean of both directions."""
+        image, text = dual.token_features(self.model, pixels, tokens)
+        return sum(dual.late(image, text, mask, self.model.logit_scale.exp(), self.kept)) / 2
 
 
 class Blip:
@@ -186,9 +190,14 @@ class Blip:
         written, _ = med.captioning(self.model.text_decoder, matched.outputs["image_embeds"], tokens, mask)
         return matched.itc + matched.itm + written
 
-    def features(self, pixels: Tensor, tokens: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
-        """Image and text features [B,D], of length 1."""
-        return med.features(self.model, self.model.vision_model(pixels).last_hidden_state, tokens, mask)
+    def image_features(self, pixels: Tensor) -> Tensor:
+        """Features [B,D], of length 1."""
+        return normalize(self.model.vision_proj(self.model.vision_model(pixels).last_hidden_state[:, 0]), dim=-1)
+
+    def text_features(self, tokens: Tensor, mask: Tensor) -> Tensor:
+        """Features [B,D], of length 1."""
+        states = self.model.text_encoder(tokens, attention_mask=mask).last_hidden_state
+        return normalize(self.model.text_proj(states[:, 0]), dim=-1)
 
 
 FAMILIES = {"blip": Blip, "clip": Clip, "coca": Coca, "filip": Filip}

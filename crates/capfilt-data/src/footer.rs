@@ -234,6 +234,19 @@ impl Footer {
     /// some are named. At most one page of each column is held.
     pub fn batches(&self, columns: Option<&[&str]>, rows: usize) -> Result<Batches, FooterError> {
         let refuse = |source| FooterError::of_parquet(&self.path, source);
+        let builder = self.reader(columns)?;
+        Ok(Batches {
+            path: self.path.clone(),
+            reader: builder.with_batch_size(rows).build().map_err(refuse)?,
+        })
+    }
+
+    /// A reader of the file's rows with only the columns `columns` where some are named.
+    fn reader(
+        &self,
+        columns: Option<&[&str]>,
+    ) -> Result<ParquetRecordBatchReaderBuilder<Open>, FooterError> {
+        let refuse = |source| FooterError::of_parquet(&self.path, source);
         let file = Open::again(self)?;
         let metadata =
             ArrowReaderMetadata::try_new(Arc::clone(&self.metadata), ArrowReaderOptions::new())
@@ -243,10 +256,27 @@ impl Footer {
             let mask = ProjectionMask::columns(builder.parquet_schema(), columns.iter().copied());
             builder = builder.with_projection(mask);
         }
-        Ok(Batches {
-            path: self.path.clone(),
-            reader: builder.with_batch_size(rows).build().map_err(refuse)?,
-        })
+        Ok(builder)
+    }
+
+    /// Reads the rows of `stretch` in order, `rows` at a time, with only the columns `columns`.
+    pub fn stretch(
+        &self,
+        stretch: &Stretch,
+        columns: &[&str],
+        rows: usize,
+    ) -> Result<Batches, FooterError> {
+        let refuse = |source| FooterError::of_parquet(&self.path, source);
+        let builder = self.reader(Some(columns))?;
+        let reader = builder
+            .with_row_groups(vec![stretch.group])
+            .with_offset(stretch.start)
+            .with_limit(stretch.rows)
+            .with_batch_size(rows)
+            .build()
+            .map_err(refuse)?;
+        let path = self.path.clone();
+        Ok(Batches { path, reader })
     }
 
     /// The error of rows of this file that are not what they should be.
@@ -254,6 +284,17 @@ impl Footer {
         let path = self.path.clone();
         FooterError::Rows { path, source }
     }
+}
+
+/// Some rows of one row group.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Stretch {
+    /// Which row group of the file.
+    pub group: usize,
+    /// The first row, counted in the row group.
+    pub start: usize,
+    /// How many rows.
+    pub rows: usize,
 }
 
 /// The rows of a file, a batch at a time.

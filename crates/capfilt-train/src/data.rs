@@ -38,7 +38,8 @@ use sequence::{Cursor, Order, Sequence, samples_per_epoch};
 
 /// How many rows that cannot be used are listed.
 const LISTED: usize = 1_000;
-/// Before this many samples were seen, a share of them says little.
+/// Shares are of whole thousands of samples, or of whole epochs of less data: those that cannot be
+/// used may come first.
 const SEEN: u64 = 1_000;
 
 /// What a loader gives.
@@ -234,7 +235,8 @@ impl Loader {
     fn judge(&self, position: &Position) -> Result<(), DataError> {
         let Position { seen, corrupt, .. } = *position;
         #[expect(clippy::cast_precision_loss, reason = "a share is a rough number")]
-        let most = self.most_corrupt * seen.max(SEEN.min(self.samples_per_epoch)) as f64;
+        let most =
+            self.most_corrupt * seen.next_multiple_of(SEEN.min(self.samples_per_epoch)) as f64;
         #[expect(clippy::cast_precision_loss, reason = "a share is a rough number")]
         let is_too_many = corrupt as f64 > most;
         if is_too_many {

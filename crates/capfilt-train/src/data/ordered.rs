@@ -55,3 +55,6 @@ impl<R> Iterator for Ordered<R> {
         self.places.recv().ok()?.recv().ok()
     }
 }
+
+#[cfg(test)]
+mod tests;

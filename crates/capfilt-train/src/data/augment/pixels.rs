@@ -285,6 +285,3 @@ fn to_sample(x: f64) -> u8 {
     let sample = x as u8;
     sample
 }
-
-#[cfg(test)]
-mod tests;

@@ -195,6 +195,28 @@ impl Footer {
         u64::try_from(self.metadata.file_metadata().num_rows()).unwrap_or(0)
     }
 
+    /// How many rows each row group has.
+    pub fn group_rows(&self) -> impl Iterator<Item = usize> {
+        let groups = self.metadata.row_groups().iter();
+        groups.map(|group| usize::try_from(group.num_rows()).unwrap_or(0))
+    }
+
+    /// What row group `group` stores of a column: one leaf for each field of it without fields.
+    pub fn leaves(&self, group: usize, column: &str) -> impl Iterator<Item = Leaf> {
+        let leaves = self.metadata.row_group(group).columns().iter();
+        leaves
+            .filter(move |leaf| {
+                leaf.column_path()
+                    .parts()
+                    .first()
+                    .is_some_and(|name| name == column)
+            })
+            .map(|leaf| Leaf {
+                values: u64::try_from(leaf.num_values()).unwrap_or(0),
+                bytes: u64::try_from(leaf.uncompressed_size()).unwrap_or(0),
+            })
+    }
+
     /// The value of a key-value pair.
     pub fn value(&self, key: &str) -> Option<&str> {
         let pairs = self.metadata.file_metadata().key_value_metadata()?;
@@ -295,6 +317,15 @@ pub struct Stretch {
     pub start: usize,
     /// How many rows.
     pub rows: usize,
+}
+
+/// What a row group stores of a field.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Leaf {
+    /// How many values: of a list as many as it has elements, and one where it is empty or null.
+    pub values: u64,
+    /// Uncompressed bytes.
+    pub bytes: u64,
 }
 
 /// The rows of a file, a batch at a time.

@@ -28,7 +28,7 @@ mod step;
 mod write;
 
 pub use candidate::{Candidate, Caption, Kind, Score, Source};
-pub use footer::{Batches, Footer, FooterError, Stretch};
+pub use footer::{Batches, Footer, FooterError, Leaf, Stretch};
 pub use lease::{Lease, LeaseError};
 pub use location::{Location, LocationError};
 pub use object::Object;

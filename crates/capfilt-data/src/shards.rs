@@ -109,3 +109,6 @@ pub fn find_shards(glob: &str) -> Result<Vec<Found>, ShardsError> {
         Ok(found)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -281,10 +281,10 @@ impl Operation {
             Self::Equalize => canvas.equalize(),
             Self::Invert => canvas.invert(),
             Self::Rotate(degrees) => canvas.affine(rotation(degrees, canvas.width, canvas.height)),
-            Self::ShearX(share) => canvas.affine([1.0, share, 0.0, 0.0, 1.0, 0.0]),
-            Self::ShearY(share) => canvas.affine([1.0, 0.0, 0.0, share, 1.0, 0.0]),
-            Self::TranslateX(by) => canvas.affine([1.0, 0.0, by, 0.0, 1.0, 0.0]),
-            Self::TranslateY(by) => canvas.affine([1.0, 0.0, 0.0, 0.0, 1.0, by]),
+            Self::ShearX(share) => canvas.affine([[1.0, share, 0.0], [0.0, 1.0, 0.0]]),
+            Self::ShearY(share) => canvas.affine([[1.0, 0.0, 0.0], [share, 1.0, 0.0]]),
+            Self::TranslateX(by) => canvas.affine([[1.0, 0.0, by], [0.0, 1.0, 0.0]]),
+            Self::TranslateY(by) => canvas.affine([[1.0, 0.0, 0.0], [0.0, 1.0, by]]),
             Self::Posterize(bits) => canvas.posterize(bits),
             Self::Solarize(threshold) => canvas.solarize(threshold),
             Self::Color(factor) => canvas.color(factor),
@@ -300,12 +300,8 @@ fn rotation(degrees: f64, width: usize, height: usize) -> Affine {
     #[expect(clippy::cast_precision_loss, reason = "sides are small")]
     let (x, y) = (width as f64 / 2.0, height as f64 / 2.0);
     [
-        cos,
-        sin,
-        x - cos * x - sin * y,
-        -sin,
-        cos,
-        y + sin * x - cos * y,
+        [cos, sin, x - cos * x - sin * y],
+        [-sin, cos, y + sin * x - cos * y],
     ]
 }
 

@@ -108,15 +108,8 @@ impl Dataset {
         let mut parts = Vec::new();
         for (shard, Shard { footer, image, .. }) in self.shards.iter().enumerate() {
             let mut first = 0;
-            for (group, about) in footer.metadata.row_groups().iter().enumerate() {
-                let rows = usize::try_from(about.num_rows()).unwrap_or(0);
-                let bytes: i64 = about
-                    .columns()
-                    .iter()
-                    .filter(|leaf| leaf.column_path().parts().first() == Some(image))
-                    .map(|leaf| leaf.uncompressed_size())
-                    .sum();
-                let bytes = u64::try_from(bytes).unwrap_or(0);
+            for (group, rows) in footer.group_rows().enumerate() {
+                let bytes: u64 = footer.leaves(group, image).map(|leaf| leaf.bytes).sum();
                 let pieces = (rows.div_ceil(budget.rows.get().div_ceil(4)))
                     .max(usize::try_from(4 * bytes / budget.bytes.max(1)).unwrap_or(0))
                     .clamp(1, rows.max(1));
@@ -225,24 +218,15 @@ impl Shard {
         })
     }
 
-    /// How many samples it has. A list of captions stores one value for each of them, and one where
-    /// it is empty.
+    /// How many samples it has.
     fn samples(&self, sampling: Sampling) -> u64 {
         if sampling == Sampling::OneCaption {
             return self.footer.rows();
         }
-        let groups = self.footer.metadata.row_groups();
+        let groups = 0..self.footer.group_rows().count();
         groups
-            .iter()
-            .map(|group| {
-                let mut leaves = group.columns().iter().filter(|leaf| {
-                    let path = leaf.column_path().parts();
-                    let is_text = path.last().is_none_or(|last| last != "source");
-                    path.first() == Some(&self.text) && is_text
-                });
-                let values = leaves.next().map_or(0, |leaf| leaf.num_values());
-                u64::try_from(values).unwrap_or(0)
-            })
+            .filter_map(|group| self.footer.leaves(group, &self.text).next())
+            .map(|leaf| leaf.values)
             .sum()
     }
 

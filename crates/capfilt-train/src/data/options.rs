@@ -155,7 +155,7 @@ impl CaptionWeights {
     }
 }
 
-fn refuse(option: &str, got: impl ToString, expected: &'static str) -> DataError {
+fn refuse(option: &str, got: &impl ToString, expected: &'static str) -> DataError {
     DataError::Option {
         option: option.to_owned(),
         got: got.to_string(),
@@ -178,7 +178,7 @@ impl DataSource {
     /// Refuses what makes no sense.
     pub(super) fn check(&self, sampling: Sampling) -> Result<(), DataError> {
         if !(self.weight.is_finite() && self.weight > 0.0) {
-            return Err(refuse("data.weight", self.weight, "a number above 0"));
+            return Err(refuse("data.weight", &self.weight, "a number above 0"));
         }
         let CaptionWeights {
             human,
@@ -190,14 +190,14 @@ impl DataSource {
         if !weights.iter().all(is_weight) || weights.iter().sum::<f64>() <= 0.0 {
             return Err(refuse(
                 "data.caption-weights",
-                format!("{human}, {web}, {synthetic}"),
+                &format!("{human}, {web}, {synthetic}"),
                 "numbers of at least 0, one of them above it",
             ));
         }
         if sampling == Sampling::EveryPair && self.caption_weights != CaptionWeights::default() {
             return Err(refuse(
                 "data.caption-weights",
-                "given",
+                &"given",
                 "nothing with `sampling = \"every-pair\"`: every caption comes once; use `sampling = \"one-caption\"`",
             ));
         }
@@ -211,7 +211,7 @@ impl Loading {
         if !(0.0..1.0).contains(&self.most_corrupt) {
             return Err(refuse(
                 "most-corrupt",
-                self.most_corrupt,
+                &self.most_corrupt,
                 "a share of at least 0 and below 1",
             ));
         }
@@ -220,7 +220,7 @@ impl Loading {
         {
             return Err(refuse(
                 "augmentation.crop",
-                format!("[{low}, {high}]"),
+                &format!("[{low}, {high}]"),
                 "the least and the largest share of the picture's area, above 0 and up to 1",
             ));
         }

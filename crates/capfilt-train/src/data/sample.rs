@@ -76,9 +76,12 @@ impl Making {
         let weights = self.caption_weights[planned.dataset];
         let weights: Vec<f64> = captions
             .iter()
-            .map(|caption| match is_blank(&caption.text) {
-                true => 0.0,
-                false => weights.of(caption.source),
+            .map(|caption| {
+                if is_blank(&caption.text) {
+                    0.0
+                } else {
+                    weights.of(caption.source)
+                }
             })
             .collect();
         let own = match self.sampling {

@@ -43,7 +43,8 @@ pub(super) struct Planned {
 /// Samples that are shuffled together.
 struct Window {
     pass: u64,
-    window: usize,
+    /// Which of its pass.
+    number: usize,
     samples: std::vec::IntoIter<(Arc<Row>, usize)>,
 }
 
@@ -201,10 +202,10 @@ impl Stream {
             let mut parts = parts.clone();
             Draws::new(order.seed, "parts", &[index, pass], "").shuffle(&mut parts);
             let windows = windows(&parts, budget).into_iter().enumerate();
-            windows.map(move |(window, parts)| (pass, window, parts))
+            windows.map(move |(number, parts)| (pass, number, parts))
         });
         let reader = Arc::clone(&dataset);
-        let read = move |(pass, window, parts): (u64, usize, Vec<Part>)| {
+        let read = move |(pass, number, parts): (u64, usize, Vec<Part>)| {
             let mut samples = Vec::new();
             for part in parts {
                 for row in reader.rows(part)? {
@@ -216,11 +217,11 @@ impl Stream {
                     samples.extend((0..count).map(|caption| (Arc::clone(&row), caption)));
                 }
             }
-            let numbers = [index, pass, window as u64];
+            let numbers = [index, pass, number as u64];
             Draws::new(order.seed, "window", &numbers, "").shuffle(&mut samples);
             Ok(Window {
                 pass,
-                window,
+                number,
                 samples: samples.into_iter(),
             })
         };
@@ -258,7 +259,7 @@ impl Stream {
                 self.cursor.offset = 0;
             }
             self.cursor.pass = window.pass;
-            self.cursor.window = window.window;
+            self.cursor.window = window.number;
             self.current = Some(window);
         }
     }

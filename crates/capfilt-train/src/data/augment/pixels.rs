@@ -12,9 +12,9 @@ pub(super) struct Canvas {
     pixels: Vec<[u8; 3]>,
 }
 
-/// Coefficients (a, b, c, d, e, f): the middle of the pixel (x, y) shows what was at
+/// Coefficients [[a, b, c], [d, e, f]]: the middle of the pixel (x, y) shows what was at
 /// (a x + b y + c, d x + e y + f).
-pub(super) type Affine = [f64; 6];
+pub(super) type Affine = [[f64; 3]; 2];
 
 impl From<Picture> for Canvas {
     fn from(picture: Picture) -> Self {
@@ -183,7 +183,7 @@ impl Canvas {
         for y in 1..self.height.saturating_sub(1) {
             for x in 1..self.width.saturating_sub(1) {
                 let at = y * self.width + x;
-                for channel in 0..3 {
+                smooth[at] = std::array::from_fn(|channel| {
                     let sample = |at: usize| u32::from(self.pixels[at][channel]);
                     let around = [at - self.width, at, at + self.width];
                     let sum: u32 = around
@@ -192,20 +192,21 @@ impl Canvas {
                         .sum();
                     // The middle counts five times.
                     let sum = sum + 4 * sample(at);
-                    smooth[at][channel] = u8::try_from((2 * sum + 13) / 26).unwrap_or(255);
-                }
+                    u8::try_from((2 * sum + 13) / 26).unwrap_or(255)
+                });
             }
         }
         smooth
     }
 
     /// `Image.transform` with `AFFINE`, `BILINEAR` and a grey filling.
-    pub(super) fn affine(&mut self, [a, b, c, d, e, f]: Affine) {
+    pub(super) fn affine(&mut self, coefficients: Affine) {
         let mut target = Vec::with_capacity(self.pixels.len());
         for y in 0..self.height {
             for x in 0..self.width {
                 let (x, y) = (to_f64(x) + 0.5, to_f64(y) + 0.5);
-                target.push(self.bilinear(a * x + b * y + c, d * x + e * y + f));
+                let [across, down] = coefficients.map(|row| row[0] * x + row[1] * y + row[2]);
+                target.push(self.bilinear(across, down));
             }
         }
         self.pixels = target;

@@ -17,6 +17,24 @@ from torch import Tensor, nn
 UNSEEN = ("key.bias", "k_proj.bias")
 
 
+BATCH = 4
+
+
+def texts(first: int, last: int, words: range, lengths: list[int], width: int, seed: int) -> Tensor:
+    """Random token ids [B,T] of the given lengths between two marks, padded with 0."""
+    noise = torch.Generator().manual_seed(seed)
+    rows = torch.zeros(len(lengths), width, dtype=torch.long)
+    for row, length in zip(rows, lengths, strict=True):
+        row[:length] = torch.randint(words.start, words.stop, (length,), generator=noise)
+        row[0], row[length - 1] = first, last
+    return rows
+
+
+def pictures(seed: int, side: int = 16) -> Tensor:
+    """Random pixels [B,3,S,S], already normalised."""
+    return torch.randn(BATCH, 3, side, side, generator=torch.Generator().manual_seed(seed))
+
+
 @torch.no_grad()
 def randomise(model: nn.Module, seed: int, attention: float = 2.0):
     """Random weights of which nothing vanishes: norms and biases too, and attention sharp enough to look somewhere."""
@@ -30,7 +48,7 @@ def randomise(model: nn.Module, seed: int, attention: float = 2.0):
         elif tensor.ndim == 1 or "embed" in name or name.endswith("query"):
             values = torch.randn(tensor.shape, generator=noise) * 0.3
         else:
-            fan = tensor.shape[0] if name.endswith("proj") else math.prod(tensor.shape[1:])
+            fan = tensor.shape[0] if name.endswith(("proj", "projection")) else math.prod(tensor.shape[1:])
             values = torch.randn(tensor.shape, generator=noise) * fan**-0.5
         if any(part in name for part in ("query.weight", "key.weight", "in_proj_weight", "q_proj_weight", "k_proj_weight", "qkv.weight")):
             values *= attention

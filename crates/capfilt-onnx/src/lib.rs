@@ -35,8 +35,10 @@ mod preprocessor;
 mod proto;
 mod text;
 mod tokenizer;
+mod vocabulary;
 mod weights;
 
+pub use checkpoint::{Checkpoint, save_tensors};
 pub use digest::Digest;
 pub use error::{ImportError, PackageError};
 pub use import::{ImportOptions, import};
@@ -47,3 +49,4 @@ pub use manifest::{
 pub use package::Package;
 pub use precision::Precision;
 pub use text::{MOST_TOKENS, Texts, TokenizerError, clean_caption};
+pub use vocabulary::Vocabulary;

@@ -63,9 +63,14 @@ impl Texts {
     /// Reads `tokenizer.json`.
     pub fn open(path: &Path, tokens: &SpecialTokens) -> Result<Self, TokenizerError> {
         let bytes = fs_err::read(path).map_err(|error| TokenizerError(error.to_string()))?;
-        let mut tokenizer = Tokenizer::from_bytes(bytes).map_err(|error| {
-            TokenizerError(format!("`{}` is not a tokenizer: {error}", path.display()))
-        })?;
+        Self::from_json(&bytes, tokens)
+            .map_err(|error| TokenizerError(format!("`{}` is {error}", path.display())))
+    }
+
+    /// Takes the content of a `tokenizer.json`.
+    pub(crate) fn from_json(json: &[u8], tokens: &SpecialTokens) -> Result<Self, TokenizerError> {
+        let mut tokenizer = Tokenizer::from_bytes(json)
+            .map_err(|error| TokenizerError(format!("not a tokenizer: {error}")))?;
         // Lengths and padding are ours, whatever the file asks for.
         tokenizer.with_padding(None);
         if let Err(error) = tokenizer.with_truncation(None) {
@@ -101,9 +106,14 @@ impl Texts {
 
     /// `[CLS]`, the cleaned text's tokens, `[SEP]`; at most [`MOST_TOKENS`].
     pub fn judged(&self, text: &str) -> Result<Vec<u32>, TokenizerError> {
+        self.framed(&clean_caption(text), MOST_TOKENS)
+    }
+
+    /// The first token, the text's, the last; at most `most` in all.
+    pub fn framed(&self, text: &str, most: usize) -> Result<Vec<u32>, TokenizerError> {
         let mut tokens = vec![self.tokens.cls];
-        let pieces = self.pieces(&clean_caption(text))?;
-        tokens.extend(pieces.into_iter().take(MOST_TOKENS - 2));
+        let pieces = self.pieces(text)?;
+        tokens.extend(pieces.into_iter().take(most.saturating_sub(2)));
         tokens.push(self.tokens.sep);
         Ok(tokens)
     }

@@ -55,24 +55,63 @@ impl Tokenizer {
             })?,
             None => BERT_VOCABULARY.as_bytes().to_vec(),
         };
-        let json = if bytes.trim_ascii_start().starts_with(b"{") {
-            serde_json::from_slice(&bytes)
-                .map_err(|error| refuse(format!("not a tokenizer file: {error}")))?
-        } else {
-            let text = std::str::from_utf8(&bytes)
-                .map_err(|error| refuse(format!("not a vocabulary: {error}")))?;
-            from_vocabulary(text)?
-        };
-        let ids = ids(&json)?;
+        let (json, parsed) = parsed(bytes)?;
+        let ids = ids(&parsed)?;
         check_size(&ids, config)?;
         let tokens = special_tokens(&ids, config)?;
-        let json = if bytes.trim_ascii_start().starts_with(b"{") {
-            bytes
-        } else {
-            serde_json::to_vec(&json).map_err(|error| refuse(error.to_string()))?
-        };
         Ok(Self { json, tokens })
     }
+}
+
+/// Content of the tokenizer at `path` (a file, or a folder that has one), or of uncased BERT's; its
+/// special tokens; and how many ids there are.
+pub(crate) fn for_training(
+    path: Option<&Path>,
+) -> Result<(Vec<u8>, SpecialTokens, usize), ImportError> {
+    let path = path.map(|path| {
+        let in_folder = [TOKENIZER, VOCABULARY].map(|name| path.join(name));
+        let found = in_folder.into_iter().find(|file| file.is_file());
+        found.unwrap_or_else(|| path.to_owned())
+    });
+    let bytes = match path {
+        Some(path) => fs_err::read(&path).map_err(|source| ImportError::Read { path, source })?,
+        None => BERT_VOCABULARY.as_bytes().to_vec(),
+    };
+    let (bytes, json) = parsed(bytes)?;
+    let ids = ids(&json)?;
+    let size = ids.values().max().map_or(0, |id| *id as usize + 1);
+    let token = |names: &[&str]| names.iter().find_map(|name| ids.get(*name).copied());
+    let required = |names: &[&str]| {
+        token(names).ok_or_else(|| {
+            refuse(format!(
+                "none of its tokens is `{}`, expected one that frames texts",
+                names.join("` or `")
+            ))
+        })
+    };
+    let tokens = SpecialTokens {
+        // CLIP fills up with id 0, which is also a word.
+        pad: token(&["[PAD]", "<pad>"]).unwrap_or(0),
+        cls: required(&["[CLS]", "<|startoftext|>", "<start_of_text>"])?,
+        sep: required(&["[SEP]", "<|endoftext|>", "<end_of_text>"])?,
+        dec: token(&["[DEC]"]),
+        enc: token(&["[ENC]"]),
+    };
+    Ok((bytes, tokens, size))
+}
+
+/// A `tokenizer.json` as it is, or the one that a `vocab.txt` makes.
+fn parsed(bytes: Vec<u8>) -> Result<(Vec<u8>, Value), ImportError> {
+    if bytes.trim_ascii_start().starts_with(b"{") {
+        let json = serde_json::from_slice(&bytes)
+            .map_err(|error| refuse(format!("not a tokenizer file: {error}")))?;
+        return Ok((bytes, json));
+    }
+    let text = std::str::from_utf8(&bytes)
+        .map_err(|error| refuse(format!("not a vocabulary: {error}")))?;
+    let json = from_vocabulary(text)?;
+    let bytes = serde_json::to_vec(&json).map_err(|error| refuse(error.to_string()))?;
+    Ok((bytes, json))
 }
 
 fn refuse(reason: String) -> ImportError {

@@ -58,7 +58,7 @@ pub struct Feed<'a> {
 }
 
 /// Some samples.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Batch {
     /// `[B, 3, S, S]` (sample, channel, row, column), normalised.
     pub pixels: Vec<f32>,
@@ -179,13 +179,7 @@ impl Loader {
 
     /// The next batch, always a full one.
     pub fn next_batch(&mut self) -> Result<Batch, DataError> {
-        let mut batch = Batch {
-            pixels: Vec::new(),
-            texts: Vec::with_capacity(self.batch),
-            pictures: Vec::with_capacity(self.batch),
-            ids: Vec::with_capacity(self.batch),
-            epoch: 0,
-        };
+        let mut batch = Batch::default();
         let mut position = self.position.clone();
         while batch.ids.len() < self.batch {
             let made = self.made.next().ok_or(DataError::Worker)??;

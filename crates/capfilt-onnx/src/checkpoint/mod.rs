@@ -2,6 +2,7 @@
 
 mod pickle;
 mod safetensors;
+mod save;
 #[cfg(test)]
 mod tests;
 
@@ -9,6 +10,8 @@ use std::collections::BTreeMap;
 use std::path::{Component, Path, PathBuf};
 
 use half::{bf16, f16};
+
+pub use save::save_tensors;
 
 use crate::error::ImportError;
 
@@ -45,7 +48,7 @@ pub(crate) enum Layout {
 }
 
 /// An opened checkpoint: names and shapes are known, values are read one tensor at a time.
-pub(crate) struct Checkpoint {
+pub struct Checkpoint {
     layout: Layout,
     /// Files with weights, in order.
     files: Vec<PathBuf>,
@@ -64,7 +67,7 @@ const PICKLE_INDEX: &str = "pytorch_model.bin.index.json";
 
 impl Checkpoint {
     /// Opens a Hugging Face folder or an original `.pth` file.
-    pub(crate) fn open(path: &Path) -> Result<Self, ImportError> {
+    pub fn open(path: &Path) -> Result<Self, ImportError> {
         let metadata = fs_err::metadata(path).map_err(|source| ImportError::Read {
             path: path.to_owned(),
             source,
@@ -143,17 +146,17 @@ impl Checkpoint {
     }
 
     /// Whether there is a tensor of this name.
-    pub(crate) fn contains(&self, name: &str) -> bool {
+    pub fn contains(&self, name: &str) -> bool {
         self.tensors.contains_key(name)
     }
 
     /// Shape of a tensor.
-    pub(crate) fn shape(&self, name: &str) -> Option<&[usize]> {
+    pub fn shape(&self, name: &str) -> Option<&[usize]> {
         self.tensors.get(name).map(|entry| entry.shape.as_slice())
     }
 
     /// Names of all tensors, in order.
-    pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
+    pub fn names(&self) -> impl Iterator<Item = &str> {
         self.tensors.keys().map(String::as_str)
     }
 
@@ -174,7 +177,7 @@ impl Checkpoint {
     }
 
     /// Values of a tensor of shape `expected`, converted to f32, row-major.
-    pub(crate) fn read(&self, name: &str, expected: &[usize]) -> Result<Vec<f32>, ImportError> {
+    pub fn read(&self, name: &str, expected: &[usize]) -> Result<Vec<f32>, ImportError> {
         let entry = self
             .tensors
             .get(name)

@@ -1,0 +1,82 @@
+//! Attentional pooler: learned queries that look at image tokens once.
+
+use burn::tensor::Tensor;
+
+use crate::layers::{Declared, KeyValue, attention, layer_norm, linear, vector};
+use crate::model::tower::{EPSILON, unit};
+use crate::operation;
+use crate::parameters::Parameters;
+
+/// MHA(q = LN(queries), k = v = LN(tokens)), under the names of `torch.nn.MultiheadAttention`.
+#[derive(Clone, Debug)]
+pub(super) struct Pooler {
+    pub(super) name: &'static str,
+    pub(super) queries: usize,
+    /// Features of a query.
+    pub(super) width: usize,
+    /// Features of an image token.
+    pub(super) source: usize,
+    pub(super) heads: usize,
+}
+
+impl Pooler {
+    pub(super) fn declare(&self, declared: &mut Declared) {
+        let Self {
+            name,
+            queries,
+            width,
+            source,
+            ..
+        } = *self;
+        declared.table(&format!("{name}.query"), &[queries, width], 1.0);
+        declared.layer_norm(&format!("{name}.ln_q"), width);
+        declared.layer_norm(&format!("{name}.ln_k"), source);
+        declared.deviation = unit(width);
+        if source == width {
+            declared.weight(&format!("{name}.attn.in_proj_weight"), &[3 * width, width]);
+        } else {
+            // `torch` splits the matrix when keys have another width.
+            declared.weight(&format!("{name}.attn.q_proj_weight"), &[width, width]);
+            declared.weight(&format!("{name}.attn.k_proj_weight"), &[width, source]);
+            declared.weight(&format!("{name}.attn.v_proj_weight"), &[width, source]);
+        }
+        declared.constant(&format!("{name}.attn.in_proj_bias"), &[3 * width], 0.0);
+        declared.linear(&format!("{name}.attn.out_proj"), width, width);
+    }
+
+    /// `[B, S, source]` to `[B, queries, width]`.
+    pub(super) fn pool(&self, weights: &Parameters, tokens: Tensor<3>) -> Tensor<3> {
+        let Self {
+            name,
+            queries,
+            width,
+            source,
+            heads,
+        } = *self;
+        let batch = tokens.dims()[0];
+        let tokens = layer_norm(weights, &format!("{name}.ln_k"), tokens, EPSILON);
+        let query = weights.get(&format!("{name}.query")).unsqueeze::<3>();
+        let query = layer_norm(weights, &format!("{name}.ln_q"), query, EPSILON);
+        let bias = vector(weights, &format!("{name}.attn.in_proj_bias"));
+        let project = |x: Tensor<3>, part: &str, index: usize| {
+            let weight = if source == width {
+                let all = weights.get(&format!("{name}.attn.in_proj_weight"));
+                all.narrow(1, index * width, width)
+            } else {
+                weights.get(&format!("{name}.attn.{part}_proj_weight"))
+            };
+            operation::linear(
+                x,
+                weight,
+                Some(bias.clone().narrow(0, index * width, width)),
+            )
+        };
+        let kv = KeyValue {
+            key: project(tokens.clone(), "k", 1),
+            value: project(tokens, "v", 2),
+        };
+        let query = project(query, "q", 0).expand([batch, queries, width]);
+        let seen = attention(query, kv, heads, None, 0.0);
+        linear(weights, &format!("{name}.attn.out_proj"), seen)
+    }
+}

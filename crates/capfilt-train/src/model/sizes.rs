@@ -1,0 +1,141 @@
+//! Sizes of towers, as training files give them.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// A vision transformer.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct Vision {
+    /// Pixels on the side of a picture.
+    pub image_size: usize,
+    /// Pixels on the side of a patch.
+    pub patch: usize,
+    /// Features per token.
+    pub width: usize,
+    /// Blocks.
+    pub layers: usize,
+    /// Attention heads.
+    pub heads: usize,
+    /// Features between the two matrices of a block; four times the width if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hidden: Option<usize>,
+}
+
+/// A text transformer.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct Text {
+    /// Features per token.
+    pub width: usize,
+    /// Layers.
+    pub layers: usize,
+    /// Attention heads.
+    pub heads: usize,
+    /// Features between the two matrices of a layer; four times the width if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hidden: Option<usize>,
+    /// Tokens of the longest text, those that frame it included.
+    pub positions: usize,
+}
+
+/// A size that does not fit the others.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("`{field}` is {got}: expected {expected}")]
+pub struct SizeError {
+    /// Field of the training file.
+    pub field: &'static str,
+    /// Its value.
+    pub got: usize,
+    /// What it should be.
+    pub expected: String,
+}
+
+pub(crate) fn check(
+    field: &'static str,
+    got: usize,
+    fits: bool,
+    expected: &str,
+) -> Result<(), SizeError> {
+    if fits {
+        return Ok(());
+    }
+    Err(SizeError {
+        field,
+        got,
+        expected: expected.to_owned(),
+    })
+}
+
+impl Vision {
+    /// Patches of a picture, without a class token.
+    pub fn patches(&self) -> usize {
+        (self.image_size / self.patch).pow(2)
+    }
+
+    /// Features between the two matrices of a block.
+    pub fn hidden(&self) -> usize {
+        self.hidden.unwrap_or(4 * self.width)
+    }
+
+    /// Numbers of one patch.
+    pub(crate) fn patch_values(&self) -> usize {
+        3 * self.patch * self.patch
+    }
+
+    /// Whether the sizes fit each other.
+    pub fn check(&self) -> Result<(), SizeError> {
+        for (field, size) in [
+            ("vision.patch", self.patch),
+            ("vision.width", self.width),
+            ("vision.layers", self.layers),
+            ("vision.heads", self.heads),
+            ("vision.hidden", self.hidden()),
+        ] {
+            check(field, size, size > 0, "at least 1")?;
+        }
+        check(
+            "vision.image-size",
+            self.image_size,
+            self.image_size >= self.patch && self.image_size.is_multiple_of(self.patch),
+            &format!("a multiple of `vision.patch`, {}", self.patch),
+        )?;
+        check(
+            "vision.width",
+            self.width,
+            self.width.is_multiple_of(self.heads),
+            &format!("a multiple of `vision.heads`, {}", self.heads),
+        )
+    }
+}
+
+impl Text {
+    /// Features between the two matrices of a layer.
+    pub fn hidden(&self) -> usize {
+        self.hidden.unwrap_or(4 * self.width)
+    }
+
+    /// Whether the sizes fit each other.
+    pub fn check(&self) -> Result<(), SizeError> {
+        for (field, size) in [
+            ("text.width", self.width),
+            ("text.layers", self.layers),
+            ("text.heads", self.heads),
+            ("text.hidden", self.hidden()),
+        ] {
+            check(field, size, size > 0, "at least 1")?;
+        }
+        check(
+            "text.positions",
+            self.positions,
+            self.positions >= 4,
+            "at least 4, since two tokens frame every text",
+        )?;
+        check(
+            "text.width",
+            self.width,
+            self.width.is_multiple_of(self.heads),
+            &format!("a multiple of `text.heads`, {}", self.heads),
+        )
+    }
+}

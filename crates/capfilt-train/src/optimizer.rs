@@ -1,0 +1,258 @@
+//! Optimizers: burn's, over parameters that have names.
+
+use std::collections::BTreeMap;
+
+use burn::optim::{
+    Adafactor, AdafactorConfig, AdamW, AdamWConfig, Lamb, LambConfig, Optimizer as BurnOptimizer,
+    RecordState, StateSink, StateSource,
+};
+use burn::tensor::{Device, Tensor, TensorData};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::parameters::Declaration;
+
+#[cfg(test)]
+mod tests;
+
+/// An optimizer as training files describe it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(tag = "kind", rename_all = "kebab-case", deny_unknown_fields)]
+pub enum OptimizerConfig {
+    /// `AdamW` (Loshchilov and Hutter 2019, arXiv 1711.05101).
+    #[serde(rename = "adamw", rename_all = "kebab-case")]
+    AdamW {
+        /// Decay of the two moments; 0.9 and 0.999 if absent.
+        #[serde(default = "defaults::betas")]
+        betas: [f32; 2],
+        /// Added to the root of the second moment.
+        #[serde(default = "defaults::epsilon")]
+        epsilon: f32,
+        /// Decoupled weight decay.
+        #[serde(default = "defaults::weight_decay")]
+        weight_decay: f32,
+    },
+    /// LAMB (You et al. 2020, arXiv 1904.00962): every tensor's step in proportion to its length.
+    #[serde(rename_all = "kebab-case")]
+    Lamb {
+        /// Decay of the two moments; 0.9 and 0.999 if absent.
+        #[serde(default = "defaults::betas")]
+        betas: [f32; 2],
+        /// Added to the root of the second moment.
+        #[serde(default = "defaults::epsilon")]
+        epsilon: f32,
+        /// Weight decay, part of the step that is scaled.
+        #[serde(default = "defaults::weight_decay")]
+        weight_decay: f32,
+    },
+    /// Adafactor (Shazeer and Stern 2018, arXiv 1804.04235) without momentum: the second moment
+    /// of a matrix as one row and one column.
+    #[serde(rename_all = "kebab-case")]
+    Adafactor {
+        /// Whether a tensor's step is in proportion to its root mean square, and the learning
+        /// rate an upper bound on the relative step; else the learning rate counts as it is.
+        #[serde(default)]
+        relative: bool,
+        /// Decoupled weight decay.
+        #[serde(default = "defaults::weight_decay")]
+        weight_decay: f32,
+    },
+}
+
+mod defaults {
+    pub(super) fn betas() -> [f32; 2] {
+        [0.9, 0.999]
+    }
+    pub(super) fn epsilon() -> f32 {
+        1e-8
+    }
+    pub(super) fn weight_decay() -> f32 {
+        0.05
+    }
+}
+
+impl Default for OptimizerConfig {
+    fn default() -> Self {
+        Self::AdamW {
+            betas: defaults::betas(),
+            epsilon: defaults::epsilon(),
+            weight_decay: defaults::weight_decay(),
+        }
+    }
+}
+
+/// What an optimizer remembers, as a checkpoint keeps it.
+#[derive(Debug, Default)]
+pub(crate) struct OptimizerState {
+    /// Moments by parameter and name.
+    pub(crate) tensors: Vec<(String, TensorData)>,
+    /// Steps by parameter.
+    pub(crate) steps: BTreeMap<String, u64>,
+}
+
+/// An optimizer with its memory of every parameter.
+pub(crate) struct Optimizer {
+    stepper: Box<dyn Stepper>,
+}
+
+impl Optimizer {
+    pub(crate) fn new(config: &OptimizerConfig) -> Self {
+        let stepper: Box<dyn Stepper> = match *config {
+            OptimizerConfig::AdamW {
+                betas,
+                epsilon,
+                weight_decay,
+            } => {
+                let build = |decay: f32| -> AdamW {
+                    AdamWConfig::new()
+                        .with_beta_1(betas[0])
+                        .with_beta_2(betas[1])
+                        .with_epsilon(epsilon)
+                        .with_weight_decay(decay)
+                        .build()
+                };
+                Box::new(PerParameter::new(build, weight_decay))
+            }
+            OptimizerConfig::Lamb {
+                betas,
+                epsilon,
+                weight_decay,
+            } => {
+                let build = |decay: f32| -> Lamb {
+                    LambConfig::new()
+                        .with_beta_1(betas[0])
+                        .with_beta_2(betas[1])
+                        .with_epsilon(epsilon)
+                        .with_weight_decay(decay)
+                        .build()
+                };
+                Box::new(PerParameter::new(build, weight_decay))
+            }
+            OptimizerConfig::Adafactor {
+                relative,
+                weight_decay,
+            } => {
+                let build = |decay: f32| -> Adafactor {
+                    AdafactorConfig::new()
+                        .with_relative_step(relative)
+                        .with_scale_parameter(relative)
+                        .with_weight_decay(decay)
+                        .build()
+                };
+                Box::new(PerParameter::new(build, weight_decay))
+            }
+        };
+        Self { stepper }
+    }
+
+    /// A parameter's value after a step along `gradient`, both without gradients of their own.
+    pub(crate) fn step(
+        &mut self,
+        declaration: &Declaration,
+        learning_rate: f64,
+        value: Tensor<2>,
+        gradient: Tensor<2>,
+    ) -> Tensor<2> {
+        self.stepper
+            .step(declaration, learning_rate, value, gradient)
+    }
+
+    pub(crate) fn state(&self) -> OptimizerState {
+        let mut sink = StateSink::default();
+        self.stepper.save(&mut sink);
+        OptimizerState {
+            steps: sink
+                .scalars
+                .iter()
+                .filter_map(|(name, count)| Some((name.clone(), u64::try_from(*count).ok()?)))
+                .collect(),
+            tensors: sink.tensors,
+        }
+    }
+
+    /// Takes up the memory of a checkpoint. [`None`] if something of a parameter is missing.
+    pub(crate) fn restore<'a>(
+        &mut self,
+        state: OptimizerState,
+        parameters: impl Iterator<Item = &'a Declaration>,
+        device: &Device,
+    ) -> Option<()> {
+        let scalars = state
+            .steps
+            .into_iter()
+            .map(|(name, count)| (name, count.into()));
+        let mut source = StateSource::new(scalars.collect());
+        for (name, data) in state.tensors {
+            source.insert_tensor(name, data);
+        }
+        for declaration in parameters {
+            // A parameter that never had a gradient has no memory.
+            if source.has_under(&declaration.name) {
+                self.stepper.load(&declaration.name, &mut source, device)?;
+            }
+        }
+        Some(())
+    }
+}
+
+trait Stepper {
+    fn step(
+        &mut self,
+        declaration: &Declaration,
+        learning_rate: f64,
+        value: Tensor<2>,
+        gradient: Tensor<2>,
+    ) -> Tensor<2>;
+    fn save(&self, sink: &mut StateSink);
+    fn load(&mut self, name: &str, source: &mut StateSource, device: &Device) -> Option<()>;
+}
+
+struct PerParameter<O: BurnOptimizer> {
+    decaying: O,
+    plain: O,
+    states: BTreeMap<String, O::State<2>>,
+}
+
+impl<O: BurnOptimizer> PerParameter<O> {
+    fn new(build: impl Fn(f32) -> O, weight_decay: f32) -> Self {
+        Self {
+            decaying: build(weight_decay),
+            plain: build(0.0),
+            states: BTreeMap::new(),
+        }
+    }
+}
+
+impl<O: BurnOptimizer> Stepper for PerParameter<O> {
+    fn step(
+        &mut self,
+        declaration: &Declaration,
+        learning_rate: f64,
+        value: Tensor<2>,
+        gradient: Tensor<2>,
+    ) -> Tensor<2> {
+        let optimizer = if declaration.decay {
+            &self.decaying
+        } else {
+            &self.plain
+        };
+        let state = self.states.remove(&declaration.name);
+        let (value, state) = optimizer.step(learning_rate, value, gradient, state);
+        if let Some(state) = state {
+            self.states.insert(declaration.name.clone(), state);
+        }
+        value
+    }
+
+    fn save(&self, sink: &mut StateSink) {
+        for (name, state) in &self.states {
+            state.state_flatten(name, sink);
+        }
+    }
+
+    fn load(&mut self, name: &str, source: &mut StateSource, device: &Device) -> Option<()> {
+        let state = RecordState::state_unflatten(name, source, device)?;
+        self.states.insert(name.to_owned(), state);
+        Some(())
+    }
+}

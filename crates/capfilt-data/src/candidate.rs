@@ -10,7 +10,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::columns::{candidate_fields, caption_fields, score_fields};
-use crate::read::{ColumnError, plain_list};
+use crate::read::{ColumnError, Wanted, is_texts, lists, plain_list, text_column};
 
 /// Where a text came from.
 #[derive(
@@ -269,6 +269,56 @@ pub fn read_candidates(array: &ArrayRef) -> Result<Vec<Vec<Candidate>>, ColumnEr
                         by: optional_text(by, at),
                         log_prob: log_probs.is_valid(at).then(|| log_probs.value(at)),
                         scores,
+                    })
+                })
+                .collect()
+        })
+        .collect()
+}
+
+/// Reads a column of captions: a `captions` column, or any that holds texts. Captions without a
+/// source of their own have the source `otherwise`; a text that is null is empty.
+pub fn read_captions(
+    array: &ArrayRef,
+    otherwise: Source,
+) -> Result<Vec<Vec<Caption>>, ColumnError> {
+    let bare = |text: Option<&str>| Caption {
+        text: text.unwrap_or_default().to_owned(),
+        source: otherwise,
+        by: None,
+        score: None,
+    };
+    if !is_texts(array.data_type()) {
+        return Err(Wanted::Texts.refuse(array.data_type()));
+    }
+    let Some(lists) = lists(array)? else {
+        let texts = text_column(array)?;
+        return Ok(texts
+            .iter()
+            .map(|text| text.map(|text| bare(Some(text))).into_iter().collect())
+            .collect());
+    };
+    let lists = lists.as_list::<i64>();
+    (0..lists.len())
+        .map(|row| {
+            if lists.is_null(row) {
+                return Ok(Vec::new());
+            }
+            let elements = lists.value(row);
+            let Some(structs) = elements.as_struct_opt() else {
+                return Ok(text_column(&elements)?.iter().map(bare).collect());
+            };
+            let column = |name| structs.column_by_name(name).map(text_column).transpose();
+            let (texts, sources) = (column("text")?, column("source")?);
+            let texts = texts.iter().flatten();
+            texts
+                .enumerate()
+                .map(|(at, text)| {
+                    let source = sources.as_ref().filter(|sources| sources.is_valid(at));
+                    let source = source.map(|sources| Source::parse(sources.value(at)));
+                    Ok(Caption {
+                        source: source.transpose()?.unwrap_or(otherwise),
+                        ..bare(text)
                     })
                 })
                 .collect()

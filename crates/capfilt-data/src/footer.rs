@@ -195,6 +195,28 @@ impl Footer {
         u64::try_from(self.metadata.file_metadata().num_rows()).unwrap_or(0)
     }
 
+    /// How many rows each row group has.
+    pub fn group_rows(&self) -> impl Iterator<Item = usize> {
+        let groups = self.metadata.row_groups().iter();
+        groups.map(|group| usize::try_from(group.num_rows()).unwrap_or(0))
+    }
+
+    /// What row group `group` stores of a column: one leaf for each field of it without fields.
+    pub fn leaves(&self, group: usize, column: &str) -> impl Iterator<Item = Leaf> {
+        let leaves = self.metadata.row_group(group).columns().iter();
+        leaves
+            .filter(move |leaf| {
+                leaf.column_path()
+                    .parts()
+                    .first()
+                    .is_some_and(|name| name == column)
+            })
+            .map(|leaf| Leaf {
+                values: u64::try_from(leaf.num_values()).unwrap_or(0),
+                bytes: u64::try_from(leaf.uncompressed_size()).unwrap_or(0),
+            })
+    }
+
     /// The value of a key-value pair.
     pub fn value(&self, key: &str) -> Option<&str> {
         let pairs = self.metadata.file_metadata().key_value_metadata()?;
@@ -234,6 +256,19 @@ impl Footer {
     /// some are named. At most one page of each column is held.
     pub fn batches(&self, columns: Option<&[&str]>, rows: usize) -> Result<Batches, FooterError> {
         let refuse = |source| FooterError::of_parquet(&self.path, source);
+        let builder = self.reader(columns)?;
+        Ok(Batches {
+            path: self.path.clone(),
+            reader: builder.with_batch_size(rows).build().map_err(refuse)?,
+        })
+    }
+
+    /// A reader of the file's rows with only the columns `columns` where some are named.
+    fn reader(
+        &self,
+        columns: Option<&[&str]>,
+    ) -> Result<ParquetRecordBatchReaderBuilder<Open>, FooterError> {
+        let refuse = |source| FooterError::of_parquet(&self.path, source);
         let file = Open::again(self)?;
         let metadata =
             ArrowReaderMetadata::try_new(Arc::clone(&self.metadata), ArrowReaderOptions::new())
@@ -243,10 +278,27 @@ impl Footer {
             let mask = ProjectionMask::columns(builder.parquet_schema(), columns.iter().copied());
             builder = builder.with_projection(mask);
         }
-        Ok(Batches {
-            path: self.path.clone(),
-            reader: builder.with_batch_size(rows).build().map_err(refuse)?,
-        })
+        Ok(builder)
+    }
+
+    /// Reads the rows of `stretch` in order, `rows` at a time, with only the columns `columns`.
+    pub fn stretch(
+        &self,
+        stretch: &Stretch,
+        columns: &[&str],
+        rows: usize,
+    ) -> Result<Batches, FooterError> {
+        let refuse = |source| FooterError::of_parquet(&self.path, source);
+        let builder = self.reader(Some(columns))?;
+        let reader = builder
+            .with_row_groups(vec![stretch.group])
+            .with_offset(stretch.start)
+            .with_limit(stretch.rows)
+            .with_batch_size(rows)
+            .build()
+            .map_err(refuse)?;
+        let path = self.path.clone();
+        Ok(Batches { path, reader })
     }
 
     /// The error of rows of this file that are not what they should be.
@@ -254,6 +306,26 @@ impl Footer {
         let path = self.path.clone();
         FooterError::Rows { path, source }
     }
+}
+
+/// Some rows of one row group.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Stretch {
+    /// Which row group of the file.
+    pub group: usize,
+    /// The first row, counted in the row group.
+    pub start: usize,
+    /// How many rows.
+    pub rows: usize,
+}
+
+/// What a row group stores of a field.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Leaf {
+    /// How many values: of a list as many as it has elements, and one where it is empty or null.
+    pub values: u64,
+    /// Uncompressed bytes.
+    pub bytes: u64,
 }
 
 /// The rows of a file, a batch at a time.

@@ -23,17 +23,19 @@ mod pages;
 pub mod piece;
 pub mod read;
 mod reject;
+mod shards;
 mod step;
 mod write;
 
 pub use candidate::{Candidate, Caption, Kind, Score, Source};
-pub use footer::{Batches, Footer, FooterError};
+pub use footer::{Batches, Footer, FooterError, Leaf, Stretch};
 pub use lease::{Lease, LeaseError};
 pub use location::{Location, LocationError};
 pub use object::Object;
 pub use piece::{Piece, Shard, ShardNameError, clashing};
 pub use read::ColumnError;
 pub use reject::Reject;
+pub use shards::{Found, ShardsError, find_shards};
 pub use step::Step;
 pub use write::{
     CONTENT, PieceWriter, Scratch, WriteError, WriteErrorKind, Written, make_folder,

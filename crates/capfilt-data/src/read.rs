@@ -197,15 +197,13 @@ pub fn texts_column(array: &ArrayRef) -> Result<Vec<Vec<String>>, ColumnError> {
     if !is_texts(array.data_type()) {
         return Err(Wanted::Texts.refuse(array.data_type()));
     }
-    let Some(element) = element(array.data_type()) else {
+    let Some(lists) = lists(array)? else {
         let texts = text_column(array)?;
         return Ok(texts
             .iter()
             .map(|text| text.map(str::to_owned).into_iter().collect())
             .collect());
     };
-    let field = Arc::new(Field::new_list_field(element.clone(), true));
-    let lists = cast_with_options(array, &DataType::LargeList(field), &STRICT)?;
     (0..lists.len())
         .map(|row| {
             let lists = lists.as_list::<i64>();
@@ -226,6 +224,16 @@ pub fn texts_column(array: &ArrayRef) -> Result<Vec<Vec<String>>, ColumnError> {
                 .collect())
         })
         .collect()
+}
+
+/// A column of lists as large lists; `None` for one of anything else.
+pub(crate) fn lists(array: &ArrayRef) -> Result<Option<ArrayRef>, ColumnError> {
+    let Some(element) = element(array.data_type()) else {
+        return Ok(None);
+    };
+    let field = Arc::new(Field::new_list_field(element.clone(), true));
+    let large = DataType::LargeList(field);
+    Ok(Some(cast_with_options(array, &large, &STRICT)?))
 }
 
 fn binary_column(array: &ArrayRef) -> Result<BinaryArray, ColumnError> {

@@ -8,6 +8,7 @@ use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::SeedableRng as _;
 use sha2::{Digest as _, Sha256};
 
+use crate::data::Batch;
 use crate::family::Family;
 use crate::layers::patches;
 use crate::model::blip::{Blip, BlipStep, Mode, Momentum, Queue};
@@ -16,21 +17,6 @@ use crate::model::{Losses, Pairs};
 use crate::optimizer::{Optimizer, OptimizerConfig};
 use crate::parameters::{Parameters, floats};
 use crate::tokens::Tokens;
-
-/// Pictures and texts as data has them.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Batch {
-    /// `[B, 3, S, S]`, normalised.
-    pub pixels: Vec<f32>,
-    /// Texts.
-    pub texts: Vec<String>,
-    /// Which picture each is: the same for captions of the same one.
-    pub pictures: Vec<u64>,
-    /// Ids of their rows.
-    pub ids: Vec<String>,
-    /// How often the data was gone through before.
-    pub epoch: u64,
-}
 
 /// Losses and what became of them in a step.
 #[derive(Clone, Debug, Default, PartialEq)]

@@ -3,6 +3,7 @@
 //! A family is a set of functions over named [`Parameters`]. Names, shapes and layouts are those
 //! of the checkpoints that other programs read: Hugging Face's for BLIP, `open_clip`'s for the others.
 
+pub mod data;
 mod family;
 #[cfg(test)]
 mod golden;
@@ -17,7 +18,7 @@ mod tokens;
 
 pub use family::Family;
 pub use layers::patches;
-pub use learner::{Batch, StepNumbers};
+pub use learner::StepNumbers;
 pub use learning_rate::{Decay, LearningRate};
 pub use model::{Losses, Pairs};
 pub use operation::Mask;

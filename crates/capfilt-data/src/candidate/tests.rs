@@ -68,3 +68,40 @@ fn a_source_outside_the_set_is_refused() {
         "`robot` is no source: expected `web`, `synthetic` or `human`"
     );
 }
+
+#[test]
+fn captions_are_read_from_columns_of_all_forms() {
+    let caption = |text: &str, source| Caption {
+        text: text.to_owned(),
+        source,
+        by: None,
+        score: None,
+    };
+    let ours = vec![
+        vec![caption("a", Source::Human), caption("b", Source::Synthetic)],
+        vec![],
+    ];
+    let array: ArrayRef = Arc::new(captions_array(&ours).unwrap());
+    assert_eq!(read_captions(&array, Source::Web).unwrap(), ours);
+
+    let texts: ArrayRef = Arc::new(StringArray::from(vec![Some("a"), None]));
+    let expected = vec![vec![caption("a", Source::Human)], vec![]];
+    assert_eq!(read_captions(&texts, Source::Human).unwrap(), expected);
+
+    let mut lists = arrow::array::ListBuilder::new(arrow::array::StringBuilder::new());
+    lists.append_value([Some("a"), None]);
+    lists.append_null();
+    let lists: ArrayRef = Arc::new(lists.finish());
+    // A missing text keeps its place.
+    let expected = vec![
+        vec![caption("a", Source::Web), caption("", Source::Web)],
+        vec![],
+    ];
+    assert_eq!(read_captions(&lists, Source::Web).unwrap(), expected);
+
+    let numbers: ArrayRef = Arc::new(Float32Array::from(vec![1.0]));
+    assert!(matches!(
+        read_captions(&numbers, Source::Web),
+        Err(ColumnError::Type { .. })
+    ));
+}

@@ -151,6 +151,14 @@ impl Family {
 }
 
 impl Features {
+    /// How many pictures or texts there are.
+    pub(crate) fn count(&self) -> usize {
+        match self {
+            Self::Vectors(rows) => rows.dims()[0],
+            Self::Tokens(tokens) => tokens.counts.len(),
+        }
+    }
+
     /// Similarities of pictures to texts, `[B, C]` row after row; for token features
     /// `(s^I + s^T) / 2`.
     pub(crate) fn similarities(&self, texts: &Self) -> Vec<f32> {

@@ -61,8 +61,6 @@ pub(crate) struct StepPlan {
     pub(crate) alpha: f64,
     /// Longest gradient; longer ones are shortened to it.
     pub(crate) clip_norm: Option<f64>,
-    /// Whether activations are computed again in the backward pass instead of kept.
-    pub(crate) recompute: bool,
 }
 
 impl Learner {

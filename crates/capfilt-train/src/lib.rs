@@ -3,10 +3,15 @@
 //! A family is a set of functions over named [`Parameters`]. Names, shapes and layouts are those
 //! of the checkpoints that other programs read: Hugging Face's for BLIP, `open_clip`'s for the others.
 
+mod caption;
+mod checkpoint;
 pub mod data;
+mod export;
 mod family;
+mod file;
 #[cfg(test)]
 mod golden;
+mod held_out;
 mod layers;
 mod learner;
 mod learning_rate;
@@ -14,7 +19,10 @@ mod model;
 mod operation;
 mod optimizer;
 mod parameters;
+mod progress;
+mod start;
 mod tokens;
+mod train;
 
 pub use family::Family;
 pub use layers::patches;
@@ -25,3 +33,10 @@ pub use operation::Mask;
 pub use optimizer::OptimizerConfig;
 pub use parameters::{Declaration, Init, ParameterError, Parameters, Stored};
 pub use tokens::Tokens;
+pub use checkpoint::CheckpointError;
+pub use export::{ExportError, Exported};
+pub use file::{Checkpoints, DeviceName, FileError, HeldOut, Start, TrainFile, Training};
+pub use held_out::{HeldOutError, HeldOutNumbers};
+pub use progress::{HeldOutLine, StepLine};
+pub use start::{StartError, Started};
+pub use train::{Event, Outcome, TrainError, train};

@@ -65,6 +65,14 @@ impl Blip {
         format!("{}.{name}", self.owner(role, Part::of(name)).prefix())
     }
 
+    /// The name below a role's prefix of parameter `name`, if `role` works with it.
+    pub(crate) fn plays<'a>(&self, role: Role, name: &'a str) -> Option<&'a str> {
+        [Role::Encoder, Role::Decoder].into_iter().find_map(|owner| {
+            let rest = name.strip_prefix(owner.prefix())?.strip_prefix('.')?;
+            (self.owner(role, Part::of(rest)) == owner).then_some(rest)
+        })
+    }
+
     /// Names below a role's prefix, with the matrices of a checkpoint.
     pub(super) fn declare_text(&self, declared: &mut Declared, vocabulary: usize) {
         let width = self.text.width;

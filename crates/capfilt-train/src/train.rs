@@ -117,6 +117,18 @@ pub enum TrainError {
     },
 }
 
+impl TrainError {
+    /// Whether the training file, or what it names, is wrong.
+    pub fn is_configuration(&self) -> bool {
+        match self {
+            Self::Vocabulary(_) | Self::Start(_) => true,
+            Self::Data(error) => !matches!(error, DataError::Corrupt { .. } | DataError::Worker),
+            Self::Checkpoint(error) => matches!(error, CheckpointError::OtherFile { .. }),
+            _ => false,
+        }
+    }
+}
+
 /// Trains what `file` says, from the last checkpoint of its output if there is one. `stop` is asked
 /// after every step.
 pub fn train(

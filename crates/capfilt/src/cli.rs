@@ -58,6 +58,7 @@ pub(crate) enum Command {
     Caption(Caption),
     Score(Score),
     Eval(Eval),
+    Train(Train),
     /// Make and look at model packages
     #[command(
         subcommand,
@@ -105,6 +106,22 @@ pub(crate) struct Run {
     /// Make pieces again whose shard changed since they were finished
     #[arg(long)]
     pub(crate) changed: bool,
+}
+
+/// Train a captioner, a filter or a dual encoder; run it again to resume
+///
+/// Reads the `dataset` of a pipeline's output, or any Parquet files with
+/// pictures and texts, and ends with a model package that `caption` and
+/// `score` take. Ctrl-C ends the step, saves a checkpoint and stops.
+#[derive(Args, Debug)]
+#[command(after_help = "Example:\n  capfilt train pipelines/train.toml --output out/train")]
+pub(crate) struct Train {
+    /// The training file
+    #[arg(value_name = "TRAIN.toml")]
+    pub(crate) training: PathBuf,
+    /// Write into this folder instead of the file's `output`
+    #[arg(long, value_name = "DIR")]
+    pub(crate) output: Option<PathBuf>,
 }
 
 /// Validate a pipeline without running it, and print its plan

@@ -13,6 +13,7 @@ mod runtime;
 mod schedule;
 mod schema;
 mod score;
+mod train;
 
 use crate::cli::{Command, Model, Runtime};
 use crate::exit::ExitCode;
@@ -34,6 +35,7 @@ pub(crate) fn execute(command: Command, session: &Session) -> Result<ExitCode, F
         Command::Caption(args) => asynchronously(caption::caption(&args, session)),
         Command::Score(args) => asynchronously(score::score(&args, session)),
         Command::Eval(args) => asynchronously(eval::eval(&args, session)),
+        Command::Train(args) => asynchronously(train::train(&args, session)),
         Command::Model(Model::Import(args)) => model::import(&args, session),
         Command::Model(Model::Show(args)) => model::show(&args),
         Command::Runtime(Runtime::Install(args)) => runtime::install(&args, session),

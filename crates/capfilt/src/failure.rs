@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use std::io;
 
 use capfilt_pipeline::{PipelineErrorKind, RunError};
+use capfilt_train::FileError;
 
 use crate::exit::ExitCode;
 use crate::logging::LogFormat;
@@ -43,6 +44,12 @@ pub(crate) enum Failure {
     /// A run failed.
     #[error(transparent)]
     Run(#[from] RunError),
+    /// A training file was refused.
+    #[error(transparent)]
+    TrainFile(#[from] capfilt_train::FileError),
+    /// A training failed.
+    #[error(transparent)]
+    Train(#[from] capfilt_train::TrainError),
     /// The page cannot be written.
     #[error(transparent)]
     Report(#[from] crate::report::ReportError),
@@ -104,10 +111,13 @@ impl Failure {
             | Self::Import(_)
             | Self::Pipeline(_)
             | Self::Location(_)
+            | Self::TrainFile(_)
             | Self::Eval(_) => ExitCode::BadConfig,
+            Self::Train(error) if error.is_configuration() => ExitCode::BadConfig,
             Self::Run(error) if error.is_configuration() => ExitCode::BadConfig,
             Self::Schedule(error) if error.is_configuration() => ExitCode::BadConfig,
             Self::Run(_)
+            | Self::Train(_)
             | Self::Model(_)
             | Self::Runtime(_)
             | Self::RuntimeInstall(_)
@@ -131,6 +141,7 @@ impl Failure {
         match self {
             Self::Interrupted => Some(RESUME.to_owned()),
             Self::Panicked => Some(REPORT.to_owned()),
+            Self::TrainFile(FileError::Syntax { .. }) => Some(TRAIN_SYNTAX.to_owned()),
             Self::Schema(error) => error.hint(),
             Self::Report(error) => error.hint(),
             Self::Demo(error) => error.hint(),
@@ -145,6 +156,9 @@ impl Failure {
 
 /// How to find out what a pipeline file may hold.
 const SYNTAX: &str = "`capfilt schema pipeline` prints every key and its type";
+
+/// How to find out what a training file may hold.
+const TRAIN_SYNTAX: &str = "`capfilt schema train` prints every key and its type";
 
 /// What to do about a bug.
 const REPORT: &str = "this is a bug; please report it with the lines above";

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use capfilt_onnx::Manifest;
 use capfilt_pipeline::{PipelineFile, RunFile};
+use capfilt_train::TrainFile;
 use clap::ValueEnum;
 use schemars::schema_for;
 use serde_json::Value;
@@ -18,6 +19,8 @@ const FOLDER: &str = "schemas";
 pub(crate) enum Name {
     /// A pipeline file.
     Pipeline,
+    /// A training file.
+    Train,
     /// `model.json` of a model package.
     Model,
     /// `run.json` of an output folder.
@@ -77,8 +80,9 @@ impl SchemaError {
 
 impl Name {
     /// Every schema there is.
-    pub(crate) const ALL: [Self; 5] = [
+    pub(crate) const ALL: [Self; 6] = [
         Self::Pipeline,
+        Self::Train,
         Self::Model,
         Self::Run,
         Self::Input,
@@ -89,6 +93,7 @@ impl Name {
     pub(crate) fn as_str(self) -> &'static str {
         match self {
             Self::Pipeline => "pipeline",
+            Self::Train => "train",
             Self::Model => "model",
             Self::Run => "run",
             Self::Input => "input",
@@ -100,6 +105,7 @@ impl Name {
     pub(crate) fn text(self) -> Result<String, SchemaError> {
         let schema: Value = match self {
             Self::Pipeline => schema_for!(PipelineFile).into(),
+            Self::Train => schema_for!(TrainFile).into(),
             Self::Model => schema_for!(Manifest).into(),
             Self::Run => schema_for!(RunFile).into(),
             Self::Input => columns::input(),

@@ -25,19 +25,28 @@ pub(crate) async fn stoppable<T>(
     work: impl Future<Output = T>,
     session: &Session,
 ) -> Result<T, Failure> {
+    let asked = "stopping; finished pieces are kept (Ctrl-C again stops at once)";
+    stoppable_within(GRACE, asked, work, session).await
+}
+
+/// The same with another time to come back in, and other words when a signal came.
+pub(crate) async fn stoppable_within<T>(
+    grace: Duration,
+    asked: &str,
+    work: impl Future<Output = T>,
+    session: &Session,
+) -> Result<T, Failure> {
     let mut signals = Signals::listen().map_err(Failure::Signals)?;
     let mut work = std::pin::pin!(work);
     tokio::select! {
         done = &mut work => return Ok(done),
         () = signals.next() => {}
     }
-    session.say(format_args!(
-        "stopping; finished pieces are kept (Ctrl-C again stops at once)"
-    ));
+    session.say(format_args!("{asked}"));
     session.stop().stop();
     tokio::select! {
         done = &mut work => Ok(done),
-        () = tokio::time::sleep(GRACE) => Err(Failure::Interrupted),
+        () = tokio::time::sleep(grace) => Err(Failure::Interrupted),
         () = signals.next() => exit_now(),
     }
 }

@@ -57,7 +57,7 @@ fn mixed_pictures_are_answered_in_order_and_as_if_alone() {
         return;
     };
     let mut engine = MatchEngine::open(&package, &MatchOptions::default(), &cpu()).unwrap();
-    let texts = Texts::open(&package.tokenizer(), &package.manifest.tokens).unwrap();
+    let texts = Texts::of(&package).unwrap();
     let long = "word ".repeat(40);
     let sets: [&[&str]; 5] = [
         &["a red dog"],
@@ -96,7 +96,7 @@ fn the_first_token_matters_for_the_match_alone() {
     let Some((_folder, package)) = package() else {
         return;
     };
-    let texts = Texts::open(&package.tokenizer(), &package.manifest.tokens).unwrap();
+    let texts = Texts::of(&package).unwrap();
     let scores = [FirstToken::Enc, FirstToken::Cls].map(|first_token| {
         let options = MatchOptions {
             first_token,
@@ -151,7 +151,7 @@ fn neither_padding_nor_other_texts_nor_other_pictures_change_a_bit() {
         return;
     };
     let mut engine = MatchEngine::open(&package, &MatchOptions::default(), &cpu()).unwrap();
-    let texts = Texts::open(&package.tokenizer(), &package.manifest.tokens).unwrap();
+    let texts = Texts::of(&package).unwrap();
     let size = engine.encoder.pixels();
     let question = |texts_each: usize, index: usize| Question {
         pixels: pixels(size, index),

@@ -36,11 +36,11 @@ struct Head {
 
 /// What a picture's texts look like to the matcher; pictures of one shape are judged together.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
-struct Shape {
+pub(super) struct Shape {
     /// Rows per picture. At least two: one row takes another kernel, whose sums end in other bits.
-    rows: usize,
+    pub(super) rows: usize,
     /// Tokens per text, `[PAD]` included.
-    tokens: usize,
+    pub(super) tokens: usize,
 }
 
 impl MatchEngine {
@@ -107,7 +107,7 @@ impl MatchEngine {
 
     /// Pictures with as many texts and as long ones are judged together. Neither number shows in a
     /// score: rows of other texts and `[PAD]` change no bit on the CPU (tested).
-    fn shape(&self, texts: &[Vec<u32>]) -> Shape {
+    pub(super) fn shape(&self, texts: &[Vec<u32>]) -> Shape {
         let longest = texts.iter().map(Vec::len).max().unwrap_or(0);
         let tokens = if self.device == "cpu" {
             let padded = longest + self.fewest_pads;
@@ -122,7 +122,7 @@ impl MatchEngine {
     }
 
     /// Judges pictures whose texts have one shape.
-    fn judge(
+    pub(super) fn judge(
         &mut self,
         shape: Shape,
         questions: &[&Question],
@@ -350,7 +350,7 @@ fn single(graph: &mut Graph) -> Result<Vec<f32>, ModelError> {
 }
 
 /// Second value of the softmax of two logits.
-fn probability(logits: [f32; 2]) -> f32 {
+pub(super) fn probability(logits: [f32; 2]) -> f32 {
     let (other, matched) = (f64::from(logits[0]), f64::from(logits[1]));
     #[expect(clippy::cast_possible_truncation, reason = "a probability in f32")]
     let probability = (1.0 / (1.0 + (other - matched).exp())) as f32;

@@ -39,6 +39,15 @@ pub struct Square {
     pub fit: Fit,
 }
 
+impl std::fmt::Display for Square {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self.fit {
+            Fit::Stretch => write!(formatter, "{}", self.size),
+            Fit::Crop => write!(formatter, "{}-crop", self.size),
+        }
+    }
+}
+
 impl Square {
     /// The picture as this square. Equal in every value to Pillow 12.3's `resize`, and with
     /// [`Fit::Crop`] to torchvision's `Resize(size)` and `CenterCrop(size)` of a Pillow image.

@@ -64,6 +64,7 @@ fn main() -> io::Result<()> {
         let picture =
             Picture::try_new(width, height, samples.collect()).map_err(io::Error::other)?;
         let preprocess = Preprocess {
+            fit: capfilt_image::Fit::Stretch,
             size: side,
             mean: [0.5; 3],
             std: [0.25; 3],

@@ -40,5 +40,5 @@ pub use crate::format::{Format, sniff};
 pub use crate::hash::perceptual_hash;
 pub use crate::options::{Alpha, DecodeOptions, Orientation};
 pub use crate::picture::{Picture, PictureError};
-pub use crate::preprocess::Preprocess;
+pub use crate::preprocess::{Fit, Preprocess, Square};
 pub use crate::resize::resize;

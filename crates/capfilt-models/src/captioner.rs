@@ -142,8 +142,7 @@ impl CaptionEngine {
                 "it has no captioner; import one with `--task captioner`".into(),
             ));
         }
-        let texts = Texts::open(&package.tokenizer(), &manifest.tokens)
-            .map_err(|error| unusable(error.to_string()))?;
+        let texts = Texts::of(package).map_err(|error| unusable(error.to_string()))?;
         let decoding = match (&options.decoding, &manifest.decoding) {
             (Some(asked), _) => asked.clone(),
             (None, serde_json::Value::Null) => Decoding::default(),

@@ -11,10 +11,10 @@ use crate::graph::{Graph, Opener};
 /// time took 0.80 s of processor time each, four at a time 0.87 (fp32), and 0.37 against 0.44 (int8).
 const CPU_TOKENS: usize = 600;
 
-/// The graphs `vision` and `cross` of a package.
+/// The graph `vision` of a package, and `cross` where the text side attends to pictures.
 pub(crate) struct Encoder {
     vision: Graph,
-    cross: Graph,
+    cross: Option<Graph>,
     side: usize,
     /// Pictures that `vision` sees at once; all of the batch when `None`.
     at_once: Option<usize>,
@@ -22,9 +22,10 @@ pub(crate) struct Encoder {
 
 /// What the text side needs of a batch of pictures.
 pub(crate) struct Encoded {
-    /// `cross_key.{j}` and `cross_value.{j}`, `[B, h, N, d]`, with the names of their inputs.
+    /// `cross_key.{j}` and `cross_value.{j}`, `[B, h, N, d]`, with the names of their inputs; none where
+    /// the text side sees no picture.
     pub(crate) cross: Vec<(String, DynValue)>,
-    /// Features for the similarity, `[B, E]` flat; empty for a captioner.
+    /// Features for the similarity, `[B, E]` flat, in FILIP `[B, N, E]`; empty for a captioner.
     pub(crate) features: Vec<f32>,
 }
 
@@ -32,6 +33,18 @@ impl Encoder {
     /// Opens both graphs; `side` is the picture's side in pixels, `tokens` the image tokens of a
     /// picture.
     pub(crate) fn open(
+        opener: &Opener<'_>,
+        side: usize,
+        tokens: usize,
+    ) -> Result<Self, ModelError> {
+        Ok(Self {
+            cross: Some(opener.open("cross", &[])?),
+            ..Self::without_cross(opener, side, tokens)?
+        })
+    }
+
+    /// The same for a package whose text side sees no picture.
+    pub(crate) fn without_cross(
         opener: &Opener<'_>,
         side: usize,
         tokens: usize,
@@ -46,7 +59,7 @@ impl Encoder {
                     &["image_feat"]
                 },
             )?,
-            cross: opener.open("cross", &[])?,
+            cross: None,
             side,
             at_once: on_cpu.then(|| {
                 let quads = opener.threads().div_ceil(4);
@@ -63,13 +76,19 @@ impl Encoder {
     /// Encodes a batch; every picture has [`Encoder::pixels`] values, `[3, S, S]`.
     pub(crate) fn encode(&mut self, pictures: &[&[f32]]) -> Result<Encoded, ModelError> {
         let (parts, features) = self.see(pictures)?;
-        let embeds = self.joined(parts)?;
-        self.cross.bind("image_embeds", &embeds)?;
-        let outputs = self.cross.run()?;
-        let cross = self.cross.outputs().iter().cloned().zip(outputs).collect();
         self.vision.release();
-        self.cross.release();
-        Ok(Encoded { cross, features })
+        let mut keys = Vec::new();
+        if let Some(cross) = &mut self.cross {
+            let embeds = joined(parts, &self.vision)?;
+            cross.bind("image_embeds", &embeds)?;
+            let outputs = cross.run()?;
+            keys.extend(cross.outputs().iter().cloned().zip(outputs));
+            cross.release();
+        }
+        Ok(Encoded {
+            cross: keys,
+            features,
+        })
     }
 
     /// Only the features of a batch, `[B, E]` flat, with the same bits.
@@ -111,29 +130,29 @@ impl Encoder {
         }
         Ok((parts, features))
     }
+}
 
-    /// The image tokens of all pictures as one value `[B, N, Dv]`.
-    fn joined(&self, mut parts: Vec<DynValue>) -> Result<DynValue, ModelError> {
-        if parts.len() == 1
-            && let Some(only) = parts.pop()
-        {
-            return Ok(only);
-        }
-        let mut shape = Vec::new();
-        let mut joined = Vec::new();
-        let mut pictures = 0;
-        for part in &parts {
-            let (part_shape, values) = part
-                .try_extract_tensor::<f32>()
-                .map_err(|e| self.vision.failed(&e))?;
-            pictures += part_shape[0];
-            shape = part_shape.to_vec();
-            joined.extend_from_slice(values);
-        }
-        if let Some(first) = shape.first_mut() {
-            *first = pictures;
-        }
-        let tensor = Tensor::from_array((shape, joined)).map_err(|e| self.vision.failed(&e))?;
-        Ok(tensor.into_dyn())
+/// The image tokens of all pictures as one value `[B, N, Dv]`.
+fn joined(mut parts: Vec<DynValue>, vision: &Graph) -> Result<DynValue, ModelError> {
+    if parts.len() == 1
+        && let Some(only) = parts.pop()
+    {
+        return Ok(only);
     }
+    let mut shape = Vec::new();
+    let mut joined = Vec::new();
+    let mut pictures = 0;
+    for part in &parts {
+        let (part_shape, values) = part
+            .try_extract_tensor::<f32>()
+            .map_err(|e| vision.failed(&e))?;
+        pictures += part_shape[0];
+        shape = part_shape.to_vec();
+        joined.extend_from_slice(values);
+    }
+    if let Some(first) = shape.first_mut() {
+        *first = pictures;
+    }
+    let tensor = Tensor::from_array((shape, joined)).map_err(|e| vision.failed(&e))?;
+    Ok(tensor.into_dyn())
 }

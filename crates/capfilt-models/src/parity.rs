@@ -15,6 +15,7 @@ use crate::runtime;
 use crate::scores::{self, Candidate};
 
 mod batches;
+mod open_clip;
 
 const SHAPES: [&str; 4] = ["wide-patches", "prompted", "deep-text", "original"];
 const FEATURES: f32 = 1e-4;

@@ -264,13 +264,19 @@ impl Graph {
     }
 
     /// a · bᵀ + bias for a [m, k], b [n, k], bias [n].
-    pub(crate) fn gemm_transposed(&mut self, a: &Value, b: &Value, bias: &Value) -> Value {
-        self.same("Gemm", &[a, b, bias], vec![Attribute::Int("transB", 1)])
+    pub(crate) fn gemm_transposed(&mut self, a: &Value, b: &Value, bias: Option<&Value>) -> Value {
+        let inputs: Vec<_> = [a, b].into_iter().chain(bias).collect();
+        self.same("Gemm", &inputs, vec![Attribute::Int("transB", 1)])
     }
 
     /// Gaussian error linear unit, x · Φ(x), with the exact error function.
     pub(crate) fn gelu(&mut self, x: &Value) -> Value {
         self.same("Gelu", &[x], vec![])
+    }
+
+    /// Logistic function, 1 / (1 + exp(-x)).
+    pub(crate) fn sigmoid(&mut self, x: &Value) -> Value {
+        self.same("Sigmoid", &[x], vec![])
     }
 
     /// Softmax over the last axis.
@@ -291,12 +297,19 @@ impl Graph {
     }
 
     /// Convolution whose stride is its kernel size.
-    pub(crate) fn patches(&mut self, x: &Value, kernel: &Value, bias: &Value, size: i64) -> Value {
+    pub(crate) fn patches(
+        &mut self,
+        x: &Value,
+        kernel: &Value,
+        bias: Option<&Value>,
+        size: i64,
+    ) -> Value {
         let attributes = vec![
             Attribute::Ints("kernel_shape", vec![size, size]),
             Attribute::Ints("strides", vec![size, size]),
         ];
-        self.same("Conv", &[x, kernel, bias], attributes)
+        let inputs: Vec<_> = [x, kernel].into_iter().chain(bias).collect();
+        self.same("Conv", &inputs, attributes)
     }
 
     /// The same elements in another shape; 0 keeps an axis, -1 infers one.
@@ -344,7 +357,12 @@ impl Graph {
     /// Zeros before (`before`) and after (`after`) each axis.
     pub(crate) fn pad(&mut self, x: &Value, before: &[i64], after: &[i64]) -> Value {
         let amounts = self.ints(&[before, after].concat());
-        self.same("Pad", &[x, &amounts], vec![])
+        self.pad_by(x, &amounts)
+    }
+
+    /// The same with amounts as an integer list, first those before every axis.
+    pub(crate) fn pad_by(&mut self, x: &Value, amounts: &Value) -> Value {
+        self.same("Pad", &[x, amounts], vec![])
     }
 
     /// Size of one axis of `x`, as an integer list [1].
@@ -395,6 +413,16 @@ impl Graph {
     /// Absolute value.
     pub(crate) fn abs(&mut self, x: &Value) -> Value {
         self.same("Abs", &[x], vec![])
+    }
+
+    /// Sum over the last axis, which disappears.
+    pub(crate) fn sum(&mut self, x: &Value) -> Value {
+        let axes = self.ints(&[-1]);
+        self.same(
+            "ReduceSum",
+            &[x, &axes],
+            vec![Attribute::Int("keepdims", 0)],
+        )
     }
 
     /// Largest element of the last axis, kept as size 1.

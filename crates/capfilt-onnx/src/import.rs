@@ -7,26 +7,19 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use capfilt_image::Preprocess;
-use serde_json::json;
 
-use crate::blip::config::Config;
-use crate::blip::graphs::{self, Parameters};
-use crate::blip::{DECODER, ENCODER};
 use crate::checkpoint::{Checkpoint, Layout};
 use crate::digest::Digest;
+use crate::emit::Parameters;
 use crate::error::ImportError;
-use crate::graph::Graph;
 use crate::manifest::{
     CheckpointFormat, CheckpointSource, FORMAT, Family, Manifest, Task, TextSizes, VisionSizes,
 };
 use crate::package::{MANIFEST, Package, TOKENIZER, WEIGHTS, graph_file};
 use crate::precision::Precision;
-use crate::preprocessor;
 use crate::tokenizer::Tokenizer;
 use crate::weights::WeightsFile;
-
-/// Prompt that original BLIP captioners were finetuned with.
-const ORIGINAL_PROMPT: &str = "a picture of ";
+use crate::{blip, open_clip};
 
 /// What to make of a checkpoint.
 #[derive(Clone, Debug, Default)]
@@ -43,8 +36,28 @@ pub struct ImportOptions {
     pub precision: Precision,
 }
 
-/// Writes the package `output` from a Hugging Face folder or an original `.pth` file, and opens
-/// it. An older package of that name is replaced; nothing is left behind on an error.
+/// What a package tells of its model.
+pub(crate) struct About {
+    pub(crate) family: Family,
+    pub(crate) task: Task,
+    pub(crate) format: CheckpointFormat,
+    pub(crate) image: Preprocess,
+    pub(crate) vision: VisionSizes,
+    pub(crate) text: TextSizes,
+    pub(crate) tokenizer: Tokenizer,
+    /// Prompt and decoding that the package has unless others are asked for.
+    pub(crate) prompt: &'static str,
+    pub(crate) decoding: serde_json::Value,
+}
+
+/// What the graphs are made from.
+enum Model {
+    Blip(blip::config::Config),
+    OpenClip(open_clip::config::Config),
+}
+
+/// Writes the package `output` from a folder of Hugging Face or `open_clip`, or an original `.pth`
+/// file, and opens it. An older package of that name is replaced; nothing is left behind on an error.
 pub fn import(
     checkpoint: &Path,
     output: &Path,
@@ -53,20 +66,13 @@ pub fn import(
     refuse_other_folder(output)?;
     let source = checkpoint;
     let checkpoint = Checkpoint::open(source)?;
-    let task = task(&checkpoint, options.task)?;
-    let config = Config::read(source, &checkpoint, options.image_size)?;
-    let image = image(source, &checkpoint, &config)?;
-    let tokenizer = Tokenizer::find(
-        options.tokenizer.as_deref(),
-        source,
-        checkpoint.layout(),
-        &config.text,
-    )?;
-    if task == Task::Captioner && tokenizer.tokens.dec.is_none() {
-        return Err(ImportError::Tokenizer {
-            reason: "no token starts captions, expected `[DEC]` in the tokenizer or `text_config.bos_token_id` in the configuration".to_owned(),
-        });
-    }
+    let (model, about) = if checkpoint.layout() == Layout::OpenClip {
+        let (config, about) = open_clip::describe(source, &checkpoint, options)?;
+        (Model::OpenClip(config), about)
+    } else {
+        let (config, about) = blip::describe(source, &checkpoint, options)?;
+        (Model::Blip(config), about)
+    };
     let name = |path: &Path| {
         path.file_name()
             .map_or_else(String::new, |name| name.to_string_lossy().into_owned())
@@ -86,40 +92,30 @@ pub fn import(
         .tempdir_in(&parent)
         .map_err(write(&parent))?;
 
-    let features = write_graphs(folder.path(), &checkpoint, &config, task, options.precision)?;
+    write_graphs(
+        folder.path(),
+        &checkpoint,
+        &model,
+        &about,
+        options.precision,
+    )?;
     let path = folder.path().join(TOKENIZER);
-    fs_err::write(&path, &tokenizer.json).map_err(write(&path))?;
-    let (prompt, decoding) = defaults(checkpoint.layout());
+    fs_err::write(&path, &about.tokenizer.json).map_err(write(&path))?;
+    let prompt = options.prompt.clone();
     let manifest = Manifest {
         format: FORMAT,
-        family: Family::Blip,
-        tasks: vec![task],
+        family: about.family,
+        tasks: vec![about.task],
         precision: options.precision,
-        image,
-        vision: VisionSizes {
-            layers: config.vision.layers,
-            width: config.vision.width,
-            heads: config.vision.heads,
-            patch: config.vision.patch,
-            tokens: config.vision.tokens(),
-            features,
-        },
-        text: TextSizes {
-            layers: config.text.layers,
-            width: config.text.width,
-            heads: config.text.heads,
-            vocabulary: config.text.vocabulary,
-            positions: config.text.positions,
-        },
-        tokens: tokenizer.tokens,
-        prompt: options.prompt.clone().unwrap_or_else(|| prompt.to_owned()),
-        decoding,
+        image: about.image,
+        vision: about.vision,
+        text: about.text,
+        tokens: about.tokenizer.tokens,
+        prompt: prompt.unwrap_or_else(|| about.prompt.to_owned()),
+        decoding: about.decoding,
         files: digests(folder.path())?,
         checkpoint: CheckpointSource {
-            format: match checkpoint.layout() {
-                Layout::Folder => CheckpointFormat::HuggingFace,
-                Layout::Original => CheckpointFormat::BlipPth,
-            },
+            format: about.format,
             name: name(source),
             digest: checkpoint_digest(checkpoint.files())?,
         },
@@ -192,20 +188,20 @@ fn readable_folder(_folder: &Path) -> std::io::Result<()> {
     Ok(())
 }
 
-/// What the checkpoint can do, or what was asked for if it can do that.
-fn task(checkpoint: &Checkpoint, asked: Option<Task>) -> Result<Task, ImportError> {
-    let has = |task: Task| match task {
-        Task::Captioner => checkpoint.contains(&format!(
-            "{DECODER}.encoder.layer.0.attention.self.query.weight"
-        )),
-        Task::Filter => {
-            checkpoint.contains(&format!(
-                "{ENCODER}.encoder.layer.0.attention.self.query.weight"
-            )) && checkpoint.contains("itm_head.weight")
-        }
-    };
+/// What a checkpoint can do, or what was asked for if it can do that. `neither` says what is missing
+/// where it can do nothing.
+pub(crate) fn chosen(
+    asked: Option<Task>,
+    captions: bool,
+    filters: bool,
+    neither: &str,
+) -> Result<Task, ImportError> {
     let refuse = |reason: String| Err(ImportError::Task { reason });
-    match (asked, has(Task::Captioner), has(Task::Filter)) {
+    let has = |task| match task {
+        Task::Captioner => captions,
+        Task::Filter => filters,
+    };
+    match (asked, captions, filters) {
         (Some(task), _, _) if has(task) => Ok(task),
         (None, true, false) => Ok(Task::Captioner),
         (None, false, true) => Ok(Task::Filter),
@@ -213,9 +209,7 @@ fn task(checkpoint: &Checkpoint, asked: Option<Task>) -> Result<Task, ImportErro
             "the checkpoint can caption and filter: pass `--task captioner` or `--task filter`"
                 .to_owned(),
         ),
-        (_, false, false) => refuse(format!(
-            "the checkpoint can neither caption (no tensors below `{DECODER}`) nor filter (no `{ENCODER}` with `itm_head`): it is no BLIP captioner or retrieval model"
-        )),
+        (_, false, false) => refuse(neither.to_owned()),
         (Some(task), _, _) => {
             let other = if task == Task::Captioner {
                 Task::Filter
@@ -227,69 +221,33 @@ fn task(checkpoint: &Checkpoint, asked: Option<Task>) -> Result<Task, ImportErro
     }
 }
 
-/// Prompt and decoding that a package has unless others are asked for.
-fn defaults(layout: Layout) -> (&'static str, serde_json::Value) {
-    match layout {
-        Layout::Folder => ("", json!("greedy")),
-        // What the original's caption evaluation uses.
-        Layout::Original => (
-            ORIGINAL_PROMPT,
-            json!({"beam": {"beams": 3, "min-length": 5, "max-length": 20}}),
-        ),
-    }
-}
-
-/// How pictures are prepared for this checkpoint.
-fn image(
-    source: &Path,
-    checkpoint: &Checkpoint,
-    config: &Config,
-) -> Result<Preprocess, ImportError> {
-    let size = u32::try_from(config.vision.size).unwrap_or(u32::MAX);
-    match checkpoint.layout() {
-        Layout::Folder => preprocessor::read(source, size),
-        Layout::Original => Ok(preprocessor::default(size)),
-    }
-}
-
-/// Writes the graphs of the task with their weights; the width of image and text features.
+/// Writes the graphs of the task with their weights.
 fn write_graphs(
     folder: &Path,
     checkpoint: &Checkpoint,
-    config: &Config,
-    task: Task,
+    model: &Model,
+    about: &About,
     precision: Precision,
-) -> Result<Option<usize>, ImportError> {
+) -> Result<(), ImportError> {
     let file = WeightsFile::create(&folder.join(WEIGHTS))?;
     let mut parameters = Parameters {
         checkpoint,
         file,
         precision,
     };
-    let (body, filter) = match task {
-        Task::Captioner => (DECODER, false),
-        Task::Filter => (ENCODER, true),
-    };
-    for &name in task.graphs() {
+    for &name in about.family.graphs(about.task) {
         let parameters = &mut parameters;
-        let graph: Graph = match name {
-            "vision" => graphs::vision(config, parameters, filter)?,
-            "cross" => graphs::cross(config, parameters, body)?,
-            "select" => graphs::select(config),
-            "decoder" => graphs::decoder(config, parameters)?,
-            "matcher" => graphs::matcher(config, parameters)?,
-            _ => graphs::text(config, parameters)?,
+        let graph = match model {
+            Model::Blip(config) => blip::graphs::graph(name, config, about.task, parameters)?,
+            Model::OpenClip(config) => {
+                open_clip::graphs::graph(name, config, about.task, parameters)?
+            }
         };
         let path = folder.join(graph_file(name));
         fs_err::write(&path, graph.encode())
             .map_err(|source| ImportError::Write { path, source })?;
     }
-    parameters.file.finish()?;
-    Ok(if filter {
-        Some(graphs::feature_width(checkpoint)?)
-    } else {
-        None
-    })
+    parameters.file.finish()
 }
 
 /// Digest of every file in the folder, by name.

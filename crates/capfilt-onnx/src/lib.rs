@@ -25,10 +25,12 @@
 mod blip;
 mod checkpoint;
 mod digest;
+mod emit;
 mod error;
 mod graph;
 mod import;
 mod manifest;
+mod open_clip;
 mod package;
 mod precision;
 mod preprocessor;

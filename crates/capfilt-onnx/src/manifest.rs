@@ -18,6 +18,23 @@ pub const FORMAT: u32 = 1;
 pub enum Family {
     /// BLIP: an image encoder and a BERT with cross-attention.
     Blip,
+    /// CLIP: two encoders, one vector a picture and one a text.
+    Clip,
+    /// `CoCa`: CLIP with a decoder behind its text encoder.
+    Coca,
+    /// FILIP: two encoders, one vector for every image token and every token of a text.
+    Filip,
+}
+
+impl Family {
+    /// Names of the graphs that a package for this task has, without `.onnx`.
+    pub fn graphs(self, task: Task) -> &'static [&'static str] {
+        match (self, task) {
+            (_, Task::Captioner) => &["vision", "cross", "select", "decoder"],
+            (Self::Blip, Task::Filter) => &["vision", "cross", "select", "matcher", "text"],
+            (Self::Clip | Self::Coca | Self::Filip, Task::Filter) => &["vision", "text"],
+        }
+    }
 }
 
 /// What a package can do.
@@ -38,14 +55,6 @@ impl Task {
         match self {
             Self::Captioner => "captioner",
             Self::Filter => "filter",
-        }
-    }
-
-    /// Names of the graphs that a package for this task has, without `.onnx`.
-    pub fn graphs(self) -> &'static [&'static str] {
-        match self {
-            Self::Captioner => &["vision", "cross", "select", "decoder"],
-            Self::Filter => &["vision", "cross", "select", "matcher", "text"],
         }
     }
 }
@@ -84,7 +93,7 @@ pub struct VisionSizes {
     pub patch: usize,
     /// Image tokens, including the class token.
     pub tokens: usize,
-    /// Features of `image_feat` and `text_feat`; absent where the package has no such outputs.
+    /// Features of `image_feat` and `text_feat`, in FILIP of each token; absent where the package has no such outputs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub features: Option<usize>,
 }
@@ -93,7 +102,7 @@ pub struct VisionSizes {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct TextSizes {
-    /// Number of layers.
+    /// Number of layers; in a captioner those after `CoCa`'s text encoder included.
     pub layers: usize,
     /// Features per token.
     pub width: usize,
@@ -105,7 +114,9 @@ pub struct TextSizes {
     pub positions: usize,
 }
 
-/// Ids of the tokens that sequences start, end and are filled up with.
+/// Ids of the tokens that sequences start, end and are filled up with. The names are BERT's, the tokens
+/// whatever the tokenizer calls them: in CLIP's, `cls` is `<|startoftext|>` and `sep` is
+/// `<|endoftext|>`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct SpecialTokens {
@@ -129,6 +140,8 @@ pub struct SpecialTokens {
 pub enum CheckpointFormat {
     /// A Hugging Face folder.
     HuggingFace,
+    /// A folder as `open_clip` has it on the hub.
+    OpenClip,
     /// An original BLIP file.
     BlipPth,
 }

@@ -111,7 +111,11 @@ fn check_names(path: &Path, manifest: &Manifest) -> Result<(), PackageError> {
         });
     }
     for task in &manifest.tasks {
-        let graphs = task.graphs().iter().map(|name| graph_file(name));
+        let graphs = manifest
+            .family
+            .graphs(*task)
+            .iter()
+            .map(|name| graph_file(name));
         for name in graphs.chain([TOKENIZER, WEIGHTS].map(str::to_owned)) {
             if !manifest.files.contains_key(&name) {
                 let (path, task) = (path.to_owned(), task.as_str());

@@ -1,15 +1,16 @@
-//! Text to tokens and back: BLIP's caption cleaning, `WordPiece`, and the tokens that frame a text.
+//! Text to tokens and back: BLIP's caption cleaning, the tokenizer, and the tokens that frame a text.
 
 use std::path::Path;
 
-use tokenizers::Tokenizer;
+use tokenizers::{ModelWrapper, Tokenizer};
 
-use crate::manifest::SpecialTokens;
+use crate::manifest::{Family, SpecialTokens};
+use crate::package::Package;
 
 /// Words of a caption that [`clean_caption`] keeps.
 const MOST_WORDS: usize = 30;
 
-/// Tokens of a text that is judged, the first token and `[SEP]` counted.
+/// Tokens of a text that BLIP judges, the first token and `[SEP]` counted.
 pub const MOST_TOKENS: usize = 35;
 
 /// BLIP's cleaned form of a caption: the form in which the filter judges a text.
@@ -57,10 +58,30 @@ pub struct TokenizerError(String);
 pub struct Texts {
     tokenizer: Tokenizer,
     tokens: SpecialTokens,
+    /// The most tokens of a text that is judged, and whether it is judged in its cleaned form.
+    most: usize,
+    cleaned: bool,
+    /// What ends the pieces that end a word, where the tokenizer leaves it in its output.
+    word_end: Option<String>,
 }
 
 impl Texts {
-    /// Reads `tokenizer.json`.
+    /// The tokenizer of a package. BLIP judges a text in its cleaned form and at most [`MOST_TOKENS`] of it;
+    /// the other families see it as it is, up to their longest.
+    pub fn of(package: &Package) -> Result<Self, TokenizerError> {
+        let manifest = &package.manifest;
+        let texts = Self::open(&package.tokenizer(), &manifest.tokens)?;
+        Ok(match manifest.family {
+            Family::Blip => texts,
+            Family::Clip | Family::Coca | Family::Filip => Self {
+                most: manifest.text.positions,
+                cleaned: false,
+                ..texts
+            },
+        })
+    }
+
+    /// Reads `tokenizer.json`, for a BLIP.
     pub fn open(path: &Path, tokens: &SpecialTokens) -> Result<Self, TokenizerError> {
         let bytes = fs_err::read(path).map_err(|error| TokenizerError(error.to_string()))?;
         Self::from_json(&bytes, tokens)
@@ -76,10 +97,22 @@ impl Texts {
         if let Err(error) = tokenizer.with_truncation(None) {
             return Err(TokenizerError(error.to_string()));
         }
+        let word_end = match tokenizer.get_model() {
+            ModelWrapper::BPE(pairs) => pairs.end_of_word_suffix.clone(),
+            _ => None,
+        };
         Ok(Self {
             tokenizer,
             tokens: tokens.clone(),
+            most: MOST_TOKENS,
+            cleaned: true,
+            word_end: word_end.filter(|end| !end.is_empty()),
         })
+    }
+
+    /// The most tokens of a text that is judged.
+    pub fn most_tokens(&self) -> usize {
+        self.most
     }
 
     /// Ids of the special tokens.
@@ -104,9 +137,13 @@ impl Texts {
         Ok(tokens)
     }
 
-    /// `[CLS]`, the cleaned text's tokens, `[SEP]`; at most [`MOST_TOKENS`].
+    /// `[CLS]`, the text's tokens, `[SEP]`; at most [`Texts::most_tokens`].
     pub fn judged(&self, text: &str) -> Result<Vec<u32>, TokenizerError> {
-        self.framed(&clean_caption(text), MOST_TOKENS)
+        if self.cleaned {
+            self.framed(&clean_caption(text), self.most)
+        } else {
+            self.framed(text, self.most)
+        }
     }
 
     /// The first token, the text's, the last; at most `most` in all.
@@ -143,9 +180,14 @@ impl Texts {
             .copied()
             .filter(|&id| !is_special(id))
             .collect();
-        self.tokenizer
+        let text = self
+            .tokenizer
             .decode(&words, true)
-            .map_err(|error| TokenizerError(format!("tokens could not be decoded: {error}")))
+            .map_err(|error| TokenizerError(format!("tokens could not be decoded: {error}")))?;
+        Ok(match &self.word_end {
+            Some(end) => text.replace(end, " "),
+            None => text,
+        })
     }
 }
 

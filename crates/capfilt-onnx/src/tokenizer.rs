@@ -38,7 +38,7 @@ impl Tokenizer {
         let file = match (asked, layout) {
             (Some(path), _) => Some(path.to_owned()),
             (None, Layout::Original) => None,
-            (None, Layout::Folder) => {
+            (None, Layout::Folder | Layout::OpenClip) => {
                 let found = in_folder(TOKENIZER).or_else(|| in_folder(VOCABULARY));
                 if found.is_none() {
                     return Err(refuse(format!(

@@ -120,10 +120,10 @@ impl Plan {
             Verb::Decode(options) => Some(options),
             _ => None,
         });
-        let sizes = self.sizes(changed);
+        let squares = self.squares(changed);
         let hashes = self.recipe.hashed;
-        if let (Some(options), true) = (decode, hashes || !sizes.is_empty()) {
-            rows = StageExec::over(rows, Arc::new(PixelRows::new(options, sizes, hashes)));
+        if let (Some(options), true) = (decode, hashes || !squares.is_empty()) {
+            rows = StageExec::over(rows, Arc::new(PixelRows::new(options, squares, hashes)));
         }
         if stored.others.first().is_none() {
             return Ok(rows);
@@ -147,7 +147,7 @@ impl Plan {
         stages.iter().try_fold(rows, |rows, stage| {
             let name = stage.name.clone();
             let last = last == Some(stage.name.as_str());
-            let size = self.size(stage).unwrap_or_default();
+            let square = self.square(stage).unwrap_or_default();
             let condition = || {
                 shard.conditions.get(&stage.name).cloned().ok_or_else(|| {
                     DataFusionError::Internal(format!(
@@ -183,7 +183,7 @@ impl Plan {
                     Arc::new(DecodeRows {
                         stage: name,
                         options: options.clone(),
-                        sizes: self.sizes(all),
+                        squares: self.squares(all),
                         hashes: self.recipe.hashed,
                     }),
                 )),
@@ -193,7 +193,7 @@ impl Plan {
                     Arc::new(CaptionRows {
                         stage: name,
                         options: options.clone(),
-                        size,
+                        square,
                         last,
                     }),
                 ),
@@ -202,7 +202,7 @@ impl Plan {
                     Arc::new(ScoreRows {
                         stage: name,
                         options: options.clone(),
-                        size,
+                        square,
                         last,
                     }),
                 ),

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use arrow::datatypes::FieldRef;
 use capfilt_data::footer::hex_digest;
 use capfilt_data::{Footer, Location, Piece, Shard, clashing, columns};
+use capfilt_image::Square;
 use capfilt_models::{Package, Task};
 
 use crate::error::{PipelineError, PipelineErrorKind, chain};
@@ -360,15 +361,19 @@ impl Plan {
         self.pipeline.stages.iter().filter_map(of).collect()
     }
 
-    /// Input size of the model of `stage`.
-    pub(crate) fn size(&self, stage: &Stage) -> Option<u32> {
-        Some(self.packages.get(stage.verb.model()?)?.manifest.image.size)
+    /// What the model of `stage` sees of a picture.
+    pub(crate) fn square(&self, stage: &Stage) -> Option<Square> {
+        let package = self.packages.get(stage.verb.model()?)?;
+        Some(package.manifest.image.square())
     }
 
-    /// Input sizes of the models of `stages`, each once.
-    pub(crate) fn sizes(&self, stages: &[Stage]) -> Vec<u32> {
-        let sizes: BTreeSet<u32> = stages.iter().filter_map(|stage| self.size(stage)).collect();
-        sizes.into_iter().collect()
+    /// What the models of `stages` see, each once.
+    pub(crate) fn squares(&self, stages: &[Stage]) -> Vec<Square> {
+        let squares: BTreeSet<Square> = stages
+            .iter()
+            .filter_map(|stage| self.square(stage))
+            .collect();
+        squares.into_iter().collect()
     }
 }
 

@@ -17,6 +17,7 @@ use arrow::datatypes::{DataType, Field, FieldRef, Schema, SchemaRef, UInt64Type}
 use arrow::error::ArrowError;
 use capfilt_data::candidate::read_candidates;
 use capfilt_data::{Candidate, Reject, columns};
+use capfilt_image::Square;
 use datafusion::error::DataFusionError;
 
 /// The row's number within its shard, counted from 0.
@@ -68,9 +69,9 @@ pub(crate) fn gather(places: &[Place]) -> Result<RecordBatch, ArrowError> {
     interleave_record_batch(&batches, &picks)
 }
 
-/// Name of the hidden column with RGB pictures of `size` x `size` pixels.
-pub(crate) fn pixels_name(size: u32) -> String {
-    format!(".pixels.{size}")
+/// Name of the hidden column with RGB pictures brought to `square`.
+pub(crate) fn pixels_name(square: Square) -> String {
+    format!(".pixels.{square}")
 }
 
 /// Columns of a row whose shard passes `passed` through, before any picture is decoded.
@@ -83,11 +84,11 @@ pub(crate) fn schema(passed: &[FieldRef]) -> SchemaRef {
     Arc::new(Schema::new_with_metadata(fields, scored.metadata().clone()))
 }
 
-/// `schema` with a column of pictures for each size.
-pub(crate) fn with_pixels(schema: &SchemaRef, sizes: &[u32]) -> SchemaRef {
-    let hidden = sizes
+/// `schema` with a column of pictures for each square.
+pub(crate) fn with_pixels(schema: &SchemaRef, squares: &[Square]) -> SchemaRef {
+    let hidden = squares
         .iter()
-        .map(|size| Arc::new(Field::new(pixels_name(*size), DataType::Binary, true)));
+        .map(|square| Arc::new(Field::new(pixels_name(*square), DataType::Binary, true)));
     let fields: Vec<FieldRef> = schema.fields().iter().cloned().chain(hidden).collect();
     Arc::new(Schema::new_with_metadata(fields, schema.metadata().clone()))
 }

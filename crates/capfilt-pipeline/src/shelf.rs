@@ -129,7 +129,7 @@ pub(crate) fn answered<T>(answer: std::result::Result<T, ModelError>) -> Result<
     answer.map_err(|error| StageError::Model(error).into())
 }
 
-/// What a model reads of a picture that was decoded to its input size.
+/// What a model reads of a picture that was brought to its square.
 pub(crate) async fn tensor(preprocess: &Preprocess, rgb: Vec<u8>) -> Result<Vec<f32>> {
     let preprocess = preprocess.clone();
     let tensor = blocking(move || {

@@ -2,6 +2,7 @@ use super::*;
 
 const BLIP: Preprocess = Preprocess {
     size: 2,
+    fit: Fit::Stretch,
     mean: [0.481_454_66, 0.457_827_5, 0.408_210_73],
     std: [0.268_629_54, 0.261_302_6, 0.275_777_1],
 };

@@ -1,10 +1,12 @@
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use capfilt_onnx::{ImportOptions, import};
+use capfilt_onnx::{ImportOptions, MOST_TOKENS, import};
 use tempfile::TempDir;
 use tokio::task::JoinSet;
 
+use super::engine::{Shape, probability};
+use super::similarity::Similarity;
 use super::*;
 use crate::{Device, runtime};
 
@@ -57,7 +59,7 @@ fn mixed_pictures_are_answered_in_order_and_as_if_alone() {
         return;
     };
     let mut engine = MatchEngine::open(&package, &MatchOptions::default(), &cpu()).unwrap();
-    let texts = Texts::open(&package.tokenizer(), &package.manifest.tokens).unwrap();
+    let texts = Texts::of(&package).unwrap();
     let long = "word ".repeat(40);
     let sets: [&[&str]; 5] = [
         &["a red dog"],
@@ -96,7 +98,7 @@ fn the_first_token_matters_for_the_match_alone() {
     let Some((_folder, package)) = package() else {
         return;
     };
-    let texts = Texts::open(&package.tokenizer(), &package.manifest.tokens).unwrap();
+    let texts = Texts::of(&package).unwrap();
     let scores = [FirstToken::Enc, FirstToken::Cls].map(|first_token| {
         let options = MatchOptions {
             first_token,
@@ -151,7 +153,7 @@ fn neither_padding_nor_other_texts_nor_other_pictures_change_a_bit() {
         return;
     };
     let mut engine = MatchEngine::open(&package, &MatchOptions::default(), &cpu()).unwrap();
-    let texts = Texts::open(&package.tokenizer(), &package.manifest.tokens).unwrap();
+    let texts = Texts::of(&package).unwrap();
     let size = engine.encoder.pixels();
     let question = |texts_each: usize, index: usize| Question {
         pixels: pixels(size, index),
@@ -233,7 +235,7 @@ async fn features_have_the_bits_that_similarities_are_made_of() {
         let (scores, image, texts) = (scores.unwrap(), image.unwrap(), texts.unwrap());
         assert_eq!(scores.len(), texts.len());
         for (score, text) in scores.iter().zip(&texts) {
-            let similarity = cosine(&image, text);
+            let similarity = Similarity::Cosine.of(&image, text);
             assert_eq!(similarity.to_bits(), score.similarity.to_bits());
         }
         lengths.push(texts.len());
@@ -244,8 +246,6 @@ async fn features_have_the_bits_that_similarities_are_made_of() {
 
 #[test]
 fn the_second_logit_is_that_of_a_match() {
-    let score = text_score(&[-1.0, 3.0], &[0.6, 0.8], &[1.0, 0.0]);
-    assert_eq!(score.match_logit, Some(3.0));
-    assert!(score.match_probability.unwrap() > 0.98);
-    assert!((score.similarity - 0.6).abs() < 1e-6);
+    assert!(probability([-1.0, 3.0]) > 0.98);
+    assert!(probability([3.0, -1.0]) < 0.02);
 }

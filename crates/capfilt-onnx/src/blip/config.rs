@@ -176,7 +176,7 @@ impl Config {
         size: Option<u32>,
     ) -> Result<Self, ImportError> {
         let mut config = match checkpoint.layout() {
-            Layout::Folder => Self::from_json(&path.join("config.json"))?,
+            Layout::Folder | Layout::OpenClip => Self::from_json(&path.join("config.json"))?,
             Layout::Original => Self::from_tensors(checkpoint)?,
         };
         if let Some(size) = size {

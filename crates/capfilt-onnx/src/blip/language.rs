@@ -2,7 +2,7 @@
 
 use super::DECODER;
 use super::config::Text;
-use super::emitter::{Emitter, Parameters};
+use crate::emit::{Emitter, Parameters};
 use crate::error::ImportError;
 use crate::graph::Value;
 

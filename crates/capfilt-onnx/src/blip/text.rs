@@ -1,19 +1,9 @@
 //! The text transformer: a post-norm BERT whose layers may read image tokens.
 
 use super::config::Text;
-use super::emitter::Emitter;
+use crate::emit::{Emitter, KeyValue};
 use crate::error::ImportError;
-use crate::graph::{Element, Value, axis};
-
-/// What a masked score gets added: its softmax is 0 at any score that a model gives.
-const MASKED: f32 = -10_000.0;
-
-/// Keys and values of one layer, each [.., h, tokens, d].
-#[derive(Clone)]
-pub(super) struct KeyValue {
-    pub(super) key: Value,
-    pub(super) value: Value,
-}
+use crate::graph::{Element, Value};
 
 /// Which row of the last layer is wanted; most of the others are not computed.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -127,8 +117,7 @@ impl Emitter<'_, '_> {
             }
         }
         let mixed = self.attention(&query, &key, &value, Some(&mask), width / heads);
-        let mixed = self.graph.transpose(&mixed, &[0, 2, 1, 3]);
-        let mixed = self.graph.reshape(&mixed, &[0, 0, axis(width)]);
+        let mixed = self.join_heads(&mixed, width);
         let mut x = self.attention_output(&x, &mixed, &attention, config)?;
         if let Some(image) = inputs.image.as_ref().and_then(|image| image.get(layer)) {
             x = self.cross_attention(&x, image, &format!("{name}.crossattention"), config)?;
@@ -175,9 +164,6 @@ impl Emitter<'_, '_> {
     }
 
     /// Attention of x [R, T, H] to the image's keys and values [B, h, N, d].
-    ///
-    /// The rows of an image are folded into the query length, so that its keys and values are
-    /// neither copied nor read once per row.
     fn cross_attention(
         &mut self,
         x: &Value,
@@ -187,15 +173,7 @@ impl Emitter<'_, '_> {
     ) -> Result<Value, ImportError> {
         let (width, heads) = (config.width, config.heads);
         let query = self.linear(x, &format!("{name}.self.query"), width, width)?;
-        let images = self.graph.size(&image.key, 0);
-        let head = self.graph.ints(&[-1, axis(heads), axis(width / heads)]);
-        let folded = self.graph.concat(&[&images, &head], 0);
-        let query = self.graph.reshape_to(&query, &folded);
-        let query = self.graph.transpose(&query, &[0, 2, 1, 3]);
-        let mixed = self.attention(&query, &image.key, &image.value, None, width / heads);
-        let mixed = self.graph.transpose(&mixed, &[0, 2, 1, 3]);
-        let shape = self.graph.shape(x);
-        let mixed = self.graph.reshape_to(&mixed, &shape);
+        let mixed = self.attention_to_images(&query, image, heads, width / heads);
         self.attention_output(x, &mixed, name, config)
     }
 
@@ -220,34 +198,5 @@ impl Emitter<'_, '_> {
                 })
             })
             .collect()
-    }
-
-    /// Mask [T, P+T] that lets every token see itself and what came before.
-    pub(super) fn causal_mask(&mut self, input_ids: &Value, past: &Value) -> Value {
-        let tokens = self.graph.size(input_ids, 1);
-        let end = self.graph.add(past, &tokens);
-        let scalar = self.graph.ints(&[]);
-        let past = self.graph.reshape_to(past, &scalar);
-        let end = self.graph.reshape_to(&end, &scalar);
-        let zero = self.graph.int(0);
-        let keys = self.graph.range(&zero, &end);
-        let queries = self.graph.range(&past, &end);
-        let queries = self.graph.reshape(&queries, &[-1, 1]);
-        let hidden = self.graph.greater(&keys, &queries);
-        let (masked, open) = (self.graph.float(MASKED), self.graph.float(0.0));
-        self.graph.choose(&hidden, &masked, &open)
-    }
-
-    /// Mask [R, 1, 1, T] from `attention_mask` [R, T], 1 for tokens and 0 for padding.
-    pub(super) fn padding_mask(&mut self, attention_mask: &Value) -> Value {
-        let mask = self.graph.cast(attention_mask, Element::F32);
-        let one = self.graph.float(1.0);
-        let mask = self.graph.sub(&one, &mask);
-        let masked = self.graph.float(MASKED);
-        let mask = self.graph.mul(&mask, &masked);
-        // [R, T] to [R, 1, 1, T] without knowing R or T.
-        let axes = self.graph.ints(&[1, 2]);
-        self.graph
-            .node("Unsqueeze", "", &[&mask, &axes], vec![], Element::F32)
     }
 }

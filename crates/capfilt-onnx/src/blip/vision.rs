@@ -1,8 +1,8 @@
 //! The image encoder: a pre-norm vision transformer.
 
 use super::config::Vision;
-use super::emitter::Emitter;
 use super::position;
+use crate::emit::Emitter;
 use crate::error::ImportError;
 use crate::graph::{Value, axis};
 
@@ -32,7 +32,9 @@ impl Emitter<'_, '_> {
         let bias = self.parameters.vector(&[format!("{name}.bias")], width)?;
         let kernel = self.constant(&kernel);
         let bias = self.constant(&bias);
-        let x = self.graph.patches(pixels, &kernel, &bias, axis(patch));
+        let x = self
+            .graph
+            .patches(pixels, &kernel, Some(&bias), axis(patch));
         let x = self.graph.reshape(&x, &[0, axis(width), -1]);
         let x = self.graph.transpose(&x, &[0, 2, 1]);
         // A row of zeros takes the class token, which the table brings along.
@@ -85,8 +87,7 @@ impl Emitter<'_, '_> {
         let qkv = self.linear(&normed, &format!("{name}.self_attn.qkv"), width, 3 * width)?;
         let parts = self.split_heads(&qkv, 3, heads, width);
         let mixed = self.attention(&parts[0], &parts[1], &parts[2], None, width / heads);
-        let mixed = self.graph.transpose(&mixed, &[0, 2, 1, 3]);
-        let mixed = self.graph.reshape(&mixed, &[0, 0, axis(width)]);
+        let mixed = self.join_heads(&mixed, width);
         let mixed = self.linear(
             &mixed,
             &format!("{name}.self_attn.projection"),

@@ -5,6 +5,7 @@ mod safetensors;
 mod save;
 #[cfg(test)]
 mod tests;
+mod view;
 
 use std::collections::BTreeMap;
 use std::path::{Component, Path, PathBuf};
@@ -14,6 +15,8 @@ use half::{bf16, f16};
 pub use save::save_tensors;
 
 use crate::error::ImportError;
+
+pub(crate) use view::{part, transposed};
 
 /// Element types that a checkpoint may use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,6 +48,8 @@ pub(crate) enum Layout {
     Folder,
     /// One original BLIP file.
     Original,
+    /// A folder as `open_clip` has it on the hub.
+    OpenClip,
 }
 
 /// An opened checkpoint: names and shapes are known, values are read one tensor at a time.
@@ -65,8 +70,13 @@ const SAFETENSORS_INDEX: &str = "model.safetensors.index.json";
 const PICKLE: &str = "pytorch_model.bin";
 const PICKLE_INDEX: &str = "pytorch_model.bin.index.json";
 
+/// Description that a folder of `open_clip` has.
+pub(crate) const OPEN_CLIP: &str = "open_clip_config.json";
+/// Names of weight files beside it, best first.
+const OPEN_CLIP_WEIGHTS: [&str; 2] = ["open_clip_model.safetensors", "open_clip_pytorch_model.bin"];
+
 impl Checkpoint {
-    /// Opens a Hugging Face folder or an original `.pth` file.
+    /// Opens a folder of Hugging Face or of `open_clip`, or an original `.pth` file.
     pub fn open(path: &Path) -> Result<Self, ImportError> {
         let metadata = fs_err::metadata(path).map_err(|source| ImportError::Read {
             path: path.to_owned(),
@@ -83,7 +93,18 @@ impl Checkpoint {
         let mut tensors = BTreeMap::new();
         let mut files = Vec::new();
         let found = |name: &str| folder.join(name).is_file();
-        if found(SAFETENSORS) {
+        let open_clip = found(OPEN_CLIP);
+        if open_clip {
+            let weights = OPEN_CLIP_WEIGHTS.into_iter().find(|name| found(name));
+            let weights = weights.ok_or_else(|| ImportError::NotACheckpoint {
+                path: folder.to_owned(),
+                reason: format!(
+                    "expected `{}` beside `{OPEN_CLIP}`",
+                    OPEN_CLIP_WEIGHTS.join("` or `")
+                ),
+            })?;
+            files.push(folder.join(weights));
+        } else if found(SAFETENSORS) {
             files.push(folder.join(SAFETENSORS));
         } else if found(SAFETENSORS_INDEX) {
             files = shards(folder, SAFETENSORS_INDEX)?;
@@ -95,7 +116,7 @@ impl Checkpoint {
             return Err(ImportError::NotACheckpoint {
                 path: folder.to_owned(),
                 reason: format!(
-                    "expected `{SAFETENSORS}`, `{SAFETENSORS_INDEX}`, `{PICKLE}` or `{PICKLE_INDEX}` in the folder"
+                    "expected `{SAFETENSORS}`, `{SAFETENSORS_INDEX}`, `{PICKLE}`, `{PICKLE_INDEX}` or `{OPEN_CLIP}` in the folder"
                 ),
             });
         }
@@ -110,7 +131,11 @@ impl Checkpoint {
             }
         }
         Ok(Self {
-            layout: Layout::Folder,
+            layout: if open_clip {
+                Layout::OpenClip
+            } else {
+                Layout::Folder
+            },
             files,
             tensors,
         })
@@ -177,7 +202,7 @@ impl Checkpoint {
     }
 
     /// Values of a tensor of shape `expected`, converted to f32, row-major.
-    pub fn read(&self, name: &str, expected: &[usize]) -> Result<Vec<f32>, ImportError> {
+    fn whole(&self, name: &str, expected: &[usize]) -> Result<Vec<f32>, ImportError> {
         let entry = self
             .tensors
             .get(name)

@@ -2,6 +2,7 @@ use prost::Message as _;
 
 use super::*;
 use crate::error::PackageError;
+use crate::preprocessor;
 use crate::proto::ModelProto;
 
 fn fixtures() -> PathBuf {

@@ -21,6 +21,7 @@ fn manifest() -> Manifest {
         tasks: vec![Task::Captioner],
         precision: Precision::Int8,
         image: Preprocess {
+            fit: capfilt_image::Fit::Stretch,
             size: 384,
             mean: [0.481_454_66, 0.1, 0.2],
             std: [0.3, 0.4, 0.5],

@@ -8,6 +8,7 @@ use arrow::array::{ArrayRef, RecordBatch};
 use arrow::datatypes::SchemaRef;
 use capfilt_data::candidate::candidates_array;
 use capfilt_data::{Candidate, Source, columns};
+use capfilt_image::Square;
 use capfilt_models::{CaptionOptions, Decoding, row_seed};
 use datafusion::error::Result;
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
@@ -72,8 +73,8 @@ impl Caption {
 pub(crate) struct CaptionRows {
     pub(crate) stage: String,
     pub(crate) options: Caption,
-    /// Input size of the model.
-    pub(crate) size: u32,
+    /// What the model sees of a picture.
+    pub(crate) square: Square,
     /// Whether no later stage needs pictures.
     pub(crate) last: bool,
 }
@@ -127,7 +128,7 @@ impl RowWork for Captioning {
     }
 
     fn ask(&self, row: &RecordBatch) -> Result<Option<BoxFuture<'static, Result<Candidate>>>> {
-        let Some(pixels) = pixels(row, self.caption.size)? else {
+        let Some(pixels) = pixels(row, self.caption.square)? else {
             return Ok(None);
         };
         let id = text_at(texts(row, columns::ID)?, 0).unwrap_or_default();

@@ -16,7 +16,8 @@ use arrow::array::{Array, ArrayRef, BinaryArray, Int32Array, RecordBatch, UInt64
 use arrow::datatypes::SchemaRef;
 use capfilt_data::{Reject, columns};
 use capfilt_image::{
-    Alpha, DecodeError, DecodeOptions, Orientation, Picture, decode_scaled, encode_jpeg, probe,
+    Alpha, DecodeError, DecodeOptions, Orientation, Picture, Square, decode_scaled, encode_jpeg,
+    probe,
 };
 use datafusion::error::Result;
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
@@ -164,8 +165,8 @@ impl JsonSchema for Pixels {
 pub(crate) struct DecodeRows {
     pub(crate) stage: String,
     pub(crate) options: Decode,
-    /// Input sizes of the models of later stages, each once.
-    pub(crate) sizes: Vec<u32>,
+    /// What the models of later stages see, each once.
+    pub(crate) squares: Vec<Square>,
     /// Whether pictures get hashes, by which a later stage finds duplicates.
     pub(crate) hashes: bool,
 }
@@ -175,13 +176,14 @@ impl Operator for DecodeRows {
 
     fn describe(&self) -> String {
         format!(
-            "max-pixels={}, sizes={:?}",
-            self.options.max_pixels, self.sizes
+            "max-pixels={}, sizes=[{}]",
+            self.options.max_pixels,
+            listed(&self.squares)
         )
     }
 
     fn schema(&self, input: &SchemaRef) -> SchemaRef {
-        with_pixels(input, &self.sizes)
+        with_pixels(input, &self.squares)
     }
 
     fn rows(
@@ -209,7 +211,7 @@ struct Answer {
     image: Image,
     /// `(width, height)` of what is stored, where they are known.
     sides: Option<(i32, i32)>,
-    /// The picture at each of the models' sizes.
+    /// The picture as each of the models sees it.
     pixels: Vec<Vec<u8>>,
     /// What is stored, in few bits.
     hashes: Option<Hashes>,
@@ -308,7 +310,7 @@ impl RowWork for Decoding {
             .collect();
         let learnt = reject(&learnt, &self.decode.stage, &rejections)?;
         let mut arrays = learnt.columns().to_vec();
-        for index in 0..self.decode.sizes.len() {
+        for index in 0..self.decode.squares.len() {
             let pixels: BinaryArray = answers
                 .iter()
                 .map(|answer| answer.as_ref()?.pixels.get(index).map(Vec::as_slice))
@@ -346,7 +348,7 @@ fn missing() -> Answer {
 impl DecodeRows {
     /// What there is to know of the picture in `bytes`.
     fn look_at(&self, bytes: &[u8]) -> Answer {
-        let needs_pixels = self.hashes || !self.sizes.is_empty();
+        let needs_pixels = self.hashes || !self.squares.is_empty();
         if self.options.check == Check::Structure && !needs_pixels {
             let options = self.decoding();
             let needs_pixels = |came| {
@@ -435,10 +437,10 @@ impl DecodeRows {
         }
     }
 
-    /// A picture at each of the models' sizes.
+    /// A picture as each of the models sees it.
     fn resized(&self, picture: &Picture) -> Vec<Vec<u8>> {
-        let resized = |size: &u32| capfilt_image::resize(picture, *size, *size).into_pixels();
-        self.sizes.iter().map(resized).collect()
+        let resized = |square: &Square| square.of(picture).into_pixels();
+        self.squares.iter().map(resized).collect()
     }
 
     /// What is stored of a picture, and how that looks.
@@ -458,7 +460,7 @@ impl DecodeRows {
         let bytes = encode_jpeg(&smaller, resize.quality)
             .map_err(|error| unsupported(error.to_string()))?;
         // Models and hashes see what is stored, so that they can be made again from the dataset.
-        let picture = if self.sizes.is_empty() && !self.hashes {
+        let picture = if self.squares.is_empty() && !self.hashes {
             smaller
         } else {
             capfilt_image::decode(&bytes, &self.decoding())
@@ -503,10 +505,16 @@ fn refused(error: &DecodeError) -> Answer {
     }
 }
 
-/// The picture of the only row of `row` at `size` x `size` pixels, if it was decoded.
-pub(crate) fn pixels(row: &RecordBatch, size: u32) -> Result<Option<Vec<u8>>> {
+/// Squares in words.
+fn listed(squares: &[Square]) -> String {
+    let squares: Vec<String> = squares.iter().map(Square::to_string).collect();
+    squares.join(", ")
+}
+
+/// The picture of the only row of `row` brought to `square`, if it was decoded.
+pub(crate) fn pixels(row: &RecordBatch, square: Square) -> Result<Option<Vec<u8>>> {
     use arrow::array::AsArray;
-    let pixels = column(row, &pixels_name(size))?.as_binary::<i32>();
+    let pixels = column(row, &pixels_name(square))?.as_binary::<i32>();
     Ok(pixels.is_valid(0).then(|| pixels.value(0).to_vec()))
 }
 

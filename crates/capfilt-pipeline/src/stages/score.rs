@@ -10,6 +10,7 @@ use arrow::array::{ArrayRef, RecordBatch};
 use arrow::datatypes::SchemaRef;
 use capfilt_data::candidate::candidates_array;
 use capfilt_data::{Kind, Score as Judgement, columns};
+use capfilt_image::Square;
 use capfilt_models::{FirstToken, MatchOptions, TextScore};
 use datafusion::error::Result;
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
@@ -28,9 +29,10 @@ use crate::stages::decode::pixels;
 #[derive(Clone, Debug, Deserialize, JsonSchema, PartialEq, Serialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Score {
-    /// Folder of a model package that can filter; relative to the pipeline file.
+    /// Folder of a model package that can filter; relative to the pipeline file. A BLIP gives a match
+    /// probability and a similarity, a CLIP, `CoCa` or FILIP a similarity alone.
     pub model: PathBuf,
-    /// The token at the beginning of a text that is matched with a picture.
+    /// The token at the beginning of a text that is matched with a picture; for BLIP alone.
     #[serde(default)]
     pub first_token: FirstToken,
     /// Pictures that the model judges at once.
@@ -62,8 +64,8 @@ impl Score {
 pub(crate) struct ScoreRows {
     pub(crate) stage: String,
     pub(crate) options: Score,
-    /// Input size of the model.
-    pub(crate) size: u32,
+    /// What the model sees of a picture.
+    pub(crate) square: Square,
     /// Whether no later stage needs pictures.
     pub(crate) last: bool,
 }
@@ -118,7 +120,7 @@ impl RowWork for Scoring {
     }
 
     fn ask(&self, row: &RecordBatch) -> Result<Option<BoxFuture<'static, Result<Self::Answer>>>> {
-        let Some(pixels) = pixels(row, self.score.size)? else {
+        let Some(pixels) = pixels(row, self.score.square)? else {
             return Ok(None);
         };
         let candidates = row::candidates(row)?;

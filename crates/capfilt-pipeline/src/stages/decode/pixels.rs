@@ -5,12 +5,13 @@ use std::sync::Arc;
 use arrow::array::{Array, ArrayRef, AsArray, BinaryArray, RecordBatch};
 use arrow::datatypes::{SchemaRef, UInt64Type};
 use capfilt_data::columns;
+use capfilt_image::Square;
 use datafusion::error::{DataFusionError, Result};
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use futures::future::BoxFuture;
 use futures::{FutureExt, Stream};
 
-use super::{Decode, DecodeRows, Hashes};
+use super::{Decode, DecodeRows, Hashes, listed};
 use crate::at_once::processors;
 use crate::operator::{Operator, RowWork, for_each_row};
 use crate::row::{column, image_at, replace, with_pixels};
@@ -22,16 +23,16 @@ use crate::shelf::blocking;
 pub(crate) struct PixelRows(DecodeRows);
 
 impl PixelRows {
-    /// For pictures that a stage with these options stored, models that read these sizes, and with
+    /// For pictures that a stage with these options stored, models that see these squares, and with
     /// hashes of those that have none, if they are needed.
-    pub(crate) fn new(options: &Decode, sizes: Vec<u32>, hashes: bool) -> Self {
+    pub(crate) fn new(options: &Decode, squares: Vec<Square>, hashes: bool) -> Self {
         Self(DecodeRows {
             stage: String::new(),
             options: Decode {
                 resize: None,
                 ..options.clone()
             },
-            sizes,
+            squares,
             hashes,
         })
     }
@@ -41,11 +42,11 @@ impl Operator for PixelRows {
     const NAME: &'static str = "PixelsExec";
 
     fn describe(&self) -> String {
-        format!("sizes={:?}", self.0.sizes)
+        format!("sizes=[{}]", listed(&self.0.squares))
     }
 
     fn schema(&self, input: &SchemaRef) -> SchemaRef {
-        with_pixels(input, &self.0.sizes)
+        with_pixels(input, &self.0.squares)
     }
 
     fn rows(
@@ -68,7 +69,7 @@ struct Pixels {
 }
 
 impl RowWork for Pixels {
-    /// The picture at each of the models' sizes, and its hashes.
+    /// The picture as each of the models sees it, and its hashes.
     type Answer = (Vec<Vec<u8>>, Option<Hashes>);
 
     fn in_flight(&self) -> usize {
@@ -77,7 +78,7 @@ impl RowWork for Pixels {
 
     fn ask(&self, row: &RecordBatch) -> Result<Option<BoxFuture<'static, Result<Self::Answer>>>> {
         let hashes = self.rows.0.hashes && column(row, columns::SHA256)?.is_null(0);
-        if self.rows.0.sizes.is_empty() && !hashes {
+        if self.rows.0.squares.is_empty() && !hashes {
             return Ok(None);
         }
         let row = row.clone();
@@ -96,7 +97,7 @@ impl RowWork for Pixels {
     fn learn(&self, rows: &RecordBatch, answers: Vec<Option<Self::Answer>>) -> Result<RecordBatch> {
         let rows = self.with_hashes(rows, &answers)?;
         let mut arrays = rows.columns().to_vec();
-        for index in 0..self.rows.0.sizes.len() {
+        for index in 0..self.rows.0.squares.len() {
             let pixels = answers
                 .iter()
                 .map(|answer| answer.as_ref()?.0.get(index).map(Vec::as_slice));

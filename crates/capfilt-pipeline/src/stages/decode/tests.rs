@@ -2,7 +2,7 @@ use std::path::Path;
 
 use arrow::array::AsArray;
 use arrow::datatypes::Int32Type;
-use capfilt_image::{Format, Quality};
+use capfilt_image::{Fit, Format, Quality};
 use futures::TryStreamExt;
 
 use super::*;
@@ -15,11 +15,21 @@ fn with_image(bytes: Vec<u8>) -> Row {
     }
 }
 
+fn stretched(size: u32) -> Square {
+    let fit = Fit::Stretch;
+    Square { size, fit }
+}
+
+fn cropped(size: u32) -> Square {
+    let fit = Fit::Crop;
+    Square { size, fit }
+}
+
 async fn decoded(options: Decode, given: &[Row]) -> Vec<RecordBatch> {
     let stage = DecodeRows {
         stage: "decode".to_owned(),
         options,
-        sizes: vec![4, 8],
+        squares: vec![stretched(4), stretched(8), cropped(4)],
         hashes: false,
     };
     let rows = Arc::new(stage).rows(input(vec![Ok(rows(0, given))]), Arc::default());
@@ -83,8 +93,18 @@ async fn a_picture_goes_along_at_the_sizes_of_the_models() {
     let [batch] = batches.as_slice() else {
         panic!("{} batches", batches.len())
     };
-    assert_eq!(pixels(batch, 4).unwrap(), Some(vec![200; 4 * 4 * 3]));
-    assert_eq!(pixels(batch, 8).unwrap(), Some(vec![200; 8 * 8 * 3]));
+    assert_eq!(
+        pixels(batch, stretched(4)).unwrap(),
+        Some(vec![200; 4 * 4 * 3])
+    );
+    assert_eq!(
+        pixels(batch, stretched(8)).unwrap(),
+        Some(vec![200; 8 * 8 * 3])
+    );
+    assert_eq!(
+        pixels(batch, cropped(4)).unwrap(),
+        Some(vec![200; 4 * 4 * 3])
+    );
     let stored = Stored::of(batch);
     assert_eq!((stored.width, stored.height), (10, 6));
 }
@@ -110,7 +130,7 @@ impl Stored {
             width: side("width"),
             height: side("height"),
             reject: column_texts(batch, "reject").remove(0),
-            seen: pixels(batch, 8).unwrap(),
+            seen: pixels(batch, stretched(8)).unwrap(),
         }
     }
 
@@ -238,7 +258,7 @@ fn a_shape_that_no_jpeg_has_is_a_reason() {
     let stage = DecodeRows {
         stage: "decode".to_owned(),
         options: toml::from_str("resize = { shorter-side = 1 }").unwrap(),
-        sizes: vec![8],
+        squares: vec![stretched(8)],
         hashes: false,
     };
     let picture = Picture::try_new(140_000, 2, vec![7; 3 * 280_000]).unwrap();

@@ -11,7 +11,7 @@
 #[cfg(test)]
 mod tests;
 
-use super::emitter::{Emitter, Parameters};
+use super::{Emitter, Parameters};
 use crate::error::ImportError;
 use crate::graph::Value;
 use crate::precision::Precision;
@@ -23,7 +23,7 @@ const LARGEST_WEIGHT: f32 = 64.0;
 const LARGEST_INPUT: f32 = 127.0;
 /// Quantised input that stands for zero.
 const ZERO: u8 = 128;
-/// Just below the least value of GELU, -0.169971.
+/// Just below the least values of GELU, -0.169971, and of its quick form x·σ(1.702 x), -0.163613.
 const GELU_FLOOR: f32 = -0.17;
 /// Scale of a row that is zero everywhere.
 const SMALLEST: f32 = 1e-20;
@@ -38,12 +38,14 @@ enum Inputs {
 }
 
 /// Tensors of linear layers that stand side by side.
-struct Names {
-    weights: Vec<String>,
-    biases: Vec<String>,
+pub(crate) struct Layers {
+    /// W [outputs, inputs] of each.
+    pub(crate) weights: Vec<String>,
+    /// b [outputs] of each; empty where they have none.
+    pub(crate) biases: Vec<String>,
 }
 
-impl Names {
+impl Layers {
     fn of(layers: &[String]) -> Self {
         let of = |part: &str| layers.iter().map(|name| format!("{name}.{part}")).collect();
         Self {
@@ -195,7 +197,7 @@ fn transpose_into(rows: &[f32], width: usize, target: &mut [f32], columns: usize
 
 impl Emitter<'_, '_> {
     /// x · Wᵀ + b of the layer `name` for x [.., inputs]: [.., outputs].
-    pub(super) fn linear(
+    pub(crate) fn linear(
         &mut self,
         x: &Value,
         name: &str,
@@ -204,14 +206,14 @@ impl Emitter<'_, '_> {
     ) -> Result<Value, ImportError> {
         self.product(
             x,
-            &Names::of(&[name.to_owned()]),
+            &Layers::of(&[name.to_owned()]),
             (inputs, outputs),
             Inputs::Symmetric,
         )
     }
 
     /// The same for an x that GELU gave.
-    pub(super) fn linear_of_gelu(
+    pub(crate) fn linear_of_gelu(
         &mut self,
         x: &Value,
         name: &str,
@@ -220,26 +222,37 @@ impl Emitter<'_, '_> {
     ) -> Result<Value, ImportError> {
         self.product(
             x,
-            &Names::of(&[name.to_owned()]),
+            &Layers::of(&[name.to_owned()]),
             (inputs, outputs),
             Inputs::Gelu,
         )
     }
 
     /// Several layers of the same input in one product: [.., outputs · layers].
-    pub(super) fn linears(
+    pub(crate) fn linears(
         &mut self,
         x: &Value,
         names: &[String],
         inputs: usize,
         outputs: usize,
     ) -> Result<Value, ImportError> {
-        self.product(x, &Names::of(names), (inputs, outputs), Inputs::Symmetric)
+        self.linears_of(x, &Layers::of(names), inputs, outputs)
+    }
+
+    /// The same for layers whose tensors are called otherwise, or that have no biases.
+    pub(crate) fn linears_of(
+        &mut self,
+        x: &Value,
+        layers: &Layers,
+        inputs: usize,
+        outputs: usize,
+    ) -> Result<Value, ImportError> {
+        self.product(x, layers, (inputs, outputs), Inputs::Symmetric)
     }
 
     /// x · Wᵀ + b for x [R, inputs] and a W [outputs, inputs] that is needed by its rows as well:
     /// floats are stored once, as they are in the checkpoint.
-    pub(super) fn linear_by_rows(
+    pub(crate) fn linear_by_rows(
         &mut self,
         x: &Value,
         weight: &str,
@@ -247,7 +260,7 @@ impl Emitter<'_, '_> {
         (inputs, outputs): (usize, usize),
     ) -> Result<Value, ImportError> {
         if self.parameters.precision == Precision::Int8 {
-            let weights = Names {
+            let weights = Layers {
                 weights: vec![weight.to_owned()],
                 biases: vec![bias.to_owned()],
             };
@@ -257,37 +270,41 @@ impl Emitter<'_, '_> {
         let bias = self.parameters.vector(&[bias.to_owned()], outputs)?;
         let weight = self.constant(&weight);
         let bias = self.constant(&bias);
-        Ok(self.graph.gemm_transposed(x, &weight, &bias))
+        Ok(self.graph.gemm_transposed(x, &weight, Some(&bias)))
     }
 
     fn product(
         &mut self,
         x: &Value,
-        Names { weights, biases }: &Names,
+        Layers { weights, biases }: &Layers,
         (inputs, outputs): (usize, usize),
         range: Inputs,
     ) -> Result<Value, ImportError> {
         match self.parameters.matrix(weights, inputs, outputs)? {
             Matrix::Floats(matrix) => {
-                let bias = self.parameters.vector(biases, outputs)?;
                 let matrix = self.constant(&matrix);
-                let bias = self.constant(&bias);
                 let product = self.graph.matmul(x, &matrix);
+                if biases.is_empty() {
+                    return Ok(product);
+                }
+                let bias = self.parameters.vector(biases, outputs)?;
+                let bias = self.constant(&bias);
                 Ok(self.graph.add(&product, &bias))
             }
             Matrix::Bytes { matrix, scales } => {
+                let matrix = self.graph.stored(&matrix);
+                let scales = self.constant(&scales);
+                let (bytes, row_scale, zero) = self.quantised_rows(x, range);
+                let product = self.graph.integer_matmul(&bytes, &matrix, &scales, zero);
+                let product = self.graph.mul(&product, &row_scale);
                 let bias = match (range, &weights[..], &biases[..]) {
+                    (_, _, []) => return Ok(product),
                     (Inputs::Gelu, [weight], [bias]) => self
                         .parameters
                         .shifted_bias(weight, bias, inputs, outputs)?,
                     _ => self.parameters.vector(biases, outputs)?,
                 };
-                let matrix = self.graph.stored(&matrix);
-                let scales = self.constant(&scales);
                 let bias = self.constant(&bias);
-                let (bytes, row_scale, zero) = self.quantised_rows(x, range);
-                let product = self.graph.integer_matmul(&bytes, &matrix, &scales, zero);
-                let product = self.graph.mul(&product, &row_scale);
                 Ok(self.graph.add(&product, &bias))
             }
         }

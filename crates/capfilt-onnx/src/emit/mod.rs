@@ -1,8 +1,20 @@
-//! Layers that both transformers are made of, emitted into a graph with their weights.
+//! Layers that all transformers are made of, emitted into a graph with their weights.
+//!
+//! Axes in shapes: B images, K rows per image, R = B·K rows, N image tokens, T text tokens, P past
+//! tokens, h heads, d features per head.
+
+mod attention;
+mod linear;
+mod ports;
+
+pub(crate) use attention::KeyValue;
+pub(crate) use linear::Layers;
+pub(crate) use ports::{CrossShape, key_value_inputs, key_value_outputs, select, text_inputs};
 
 use crate::checkpoint::Checkpoint;
 use crate::error::ImportError;
-use crate::graph::{Element, Graph, Value, axis};
+use crate::graph::{Element, Graph, Value};
+use crate::package::WEIGHTS;
 use crate::precision::Precision;
 use crate::weights::{Stored, WeightsFile};
 
@@ -14,14 +26,22 @@ pub(crate) struct Parameters<'a> {
 }
 
 /// A graph together with the weights that it uses.
-pub(super) struct Emitter<'a, 'b> {
-    pub(super) graph: Graph,
-    pub(super) parameters: &'a mut Parameters<'b>,
+pub(crate) struct Emitter<'a, 'b> {
+    pub(crate) graph: Graph,
+    pub(crate) parameters: &'a mut Parameters<'b>,
 }
 
-impl Parameters<'_> {
+impl<'b> Parameters<'b> {
+    /// An empty graph that uses these weights.
+    pub(crate) fn emitter<'a>(&'a mut self, name: &str) -> Emitter<'a, 'b> {
+        Emitter {
+            graph: Graph::new(name, WEIGHTS),
+            parameters: self,
+        }
+    }
+
     /// A vector [size] in fp32: biases and normalisation are small, and decide accuracy.
-    pub(super) fn vector(&mut self, names: &[String], size: usize) -> Result<Stored, ImportError> {
+    pub(crate) fn vector(&mut self, names: &[String], size: usize) -> Result<Stored, ImportError> {
         let key = names.join("+");
         if let Some(stored) = self.file.get(&key) {
             return Ok(stored);
@@ -34,7 +54,7 @@ impl Parameters<'_> {
     }
 
     /// A tensor of shape `shape` that is no right-hand side of a matrix product.
-    pub(super) fn table(&mut self, name: &str, shape: &[usize]) -> Result<Stored, ImportError> {
+    pub(crate) fn table(&mut self, name: &str, shape: &[usize]) -> Result<Stored, ImportError> {
         if let Some(stored) = self.file.get(name) {
             return Ok(stored);
         }
@@ -43,7 +63,7 @@ impl Parameters<'_> {
     }
 
     /// Stores values that were made from a checkpoint's tensors.
-    pub(super) fn floats(
+    pub(crate) fn floats(
         &mut self,
         key: &str,
         shape: &[usize],
@@ -58,13 +78,13 @@ impl Parameters<'_> {
 
 impl Emitter<'_, '_> {
     /// The stored tensor as an fp32 value.
-    pub(super) fn constant(&mut self, stored: &Stored) -> Value {
+    pub(crate) fn constant(&mut self, stored: &Stored) -> Value {
         let value = self.graph.stored(stored);
         self.graph.cast(&value, Element::F32)
     }
 
     /// Layer normalisation `name` over `width` features.
-    pub(super) fn layer_norm(
+    pub(crate) fn layer_norm(
         &mut self,
         x: &Value,
         name: &str,
@@ -78,48 +98,28 @@ impl Emitter<'_, '_> {
         Ok(self.graph.layer_norm(x, &scale, &shift, eps))
     }
 
-    /// [.., T, parts·h·d] as `parts` tensors [.., h, T, d], for a leading axis that is kept.
-    pub(super) fn split_heads(
-        &mut self,
-        x: &Value,
-        parts: usize,
-        heads: usize,
-        width: usize,
-    ) -> Vec<Value> {
-        let (count, heads, d) = (axis(parts), axis(heads), axis(width / heads));
-        let split = self.graph.reshape(x, &[0, 0, count, heads, d]);
-        let split = self.graph.transpose(&split, &[2, 0, 3, 1, 4]);
-        (0..count)
-            .map(|part| self.graph.pick(&split, part, 0))
-            .collect()
-    }
-
-    /// softmax(q·kᵀ/√d + mask)·v for q [B, h, M, d] and k, v [B, h, N, d]: [B, h, M, d].
-    pub(super) fn attention(
-        &mut self,
-        q: &Value,
-        k: &Value,
-        v: &Value,
-        mask: Option<&Value>,
-        head_width: usize,
-    ) -> Value {
-        #[expect(clippy::cast_precision_loss, reason = "head widths are small")]
-        let scale = self.graph.float(1.0 / (head_width as f32).sqrt());
-        let k = self.graph.transpose(k, &[0, 1, 3, 2]);
-        let q = self.graph.mul(q, &scale);
-        let mut scores = self.graph.matmul(&q, &k);
-        if let Some(mask) = mask {
-            scores = self.graph.add(&scores, mask);
-        }
-        let weights = self.graph.softmax(&scores);
-        self.graph.matmul(&weights, v)
-    }
-
     /// x / max(‖x‖, 1e-12) over the last axis.
-    pub(super) fn normalise(&mut self, x: &Value) -> Value {
+    pub(crate) fn normalise(&mut self, x: &Value) -> Value {
         let length = self.graph.length(x);
         let floor = self.graph.float(1e-12);
         let length = self.graph.max(&length, &floor);
         self.graph.div(x, &length)
+    }
+
+    /// A small linear layer that scores or projects: x [R, inputs] to [R, outputs].
+    pub(crate) fn head(
+        &mut self,
+        x: &Value,
+        name: &str,
+        inputs: usize,
+        outputs: usize,
+    ) -> Result<Value, ImportError> {
+        let weight = self
+            .parameters
+            .table(&format!("{name}.weight"), &[outputs, inputs])?;
+        let bias = self.parameters.vector(&[format!("{name}.bias")], outputs)?;
+        let weight = self.constant(&weight);
+        let bias = self.constant(&bias);
+        Ok(self.graph.gemm_transposed(x, &weight, Some(&bias)))
     }
 }

@@ -53,6 +53,13 @@ pub(super) struct Part {
     bytes: u64,
 }
 
+impl Part {
+    /// How many rows.
+    pub(super) const fn rows(&self) -> usize {
+        self.stretch.rows
+    }
+}
+
 /// What one `[[data]]` names.
 #[derive(Debug)]
 pub(super) struct Dataset {
@@ -166,13 +173,13 @@ pub(super) fn windows(parts: &[Part], budget: Budget) -> Vec<Vec<Part>> {
     let mut windows: Vec<Vec<Part>> = Vec::new();
     let (mut rows, mut bytes) = (0, 0);
     for &part in parts {
-        rows += part.stretch.rows;
+        rows += part.rows();
         bytes += part.bytes;
         match windows.last_mut() {
             Some(window) if rows <= budget.rows.get() && bytes <= budget.bytes => window.push(part),
             _ => {
                 windows.push(vec![part]);
-                (rows, bytes) = (part.stretch.rows, part.bytes);
+                (rows, bytes) = (part.rows(), part.bytes);
             }
         }
     }

@@ -1,5 +1,6 @@
 //! Rows as they are: columns, decoding, held-out data.
 
+use super::super::dataset::{Budget, Part, windows};
 use super::*;
 
 #[test]
@@ -87,4 +88,31 @@ fn texts_of(batch: &Batch) -> Vec<&str> {
     let mut texts: Vec<&str> = batch.texts.iter().map(String::as_str).collect();
     texts.sort_unstable();
     texts
+}
+
+#[test]
+fn windows_keep_to_rows_and_bytes() {
+    let lab = Lab::of_rows(40);
+    let dataset = Dataset::open(&lab.sources[0], Sampling::OneCaption).unwrap();
+    let at = |rows: usize, bytes| {
+        let budget = Budget {
+            rows: NonZeroUsize::new(rows).unwrap(),
+            bytes,
+        };
+        let windows = windows(&dataset.parts(budget), budget);
+        let counts = windows
+            .iter()
+            .map(|window| window.iter().map(Part::rows).sum());
+        counts.collect::<Vec<usize>>()
+    };
+    assert_eq!(at(1_000, 1 << 30), [40]);
+    // Files of 5 rows in row groups of 3 and 2, of which the first is cut.
+    assert_eq!(at(6, 1 << 30), [5; 8]);
+    assert_eq!(at(1, 1 << 30), [1; 40]);
+    let bytes = jpeg(0).len() as u64;
+    assert!(bytes > 100);
+    let windows = at(1_000, 8 * bytes);
+    assert_eq!(windows.iter().sum::<usize>(), 40);
+    assert!(windows.iter().all(|&rows| rows <= 8), "{windows:?}");
+    assert_eq!(at(1_000, 1), [1; 40]);
 }

@@ -40,7 +40,9 @@ mod tokenizer;
 mod vocabulary;
 mod weights;
 
-pub use blip::position::{resize as resize_positions, resize_smoothly as resize_positions_smoothly};
+pub use blip::position::{
+    resize as resize_positions, resize_smoothly as resize_positions_smoothly,
+};
 pub use checkpoint::{Checkpoint, save_tensors};
 pub use digest::Digest;
 pub use error::{ImportError, PackageError};

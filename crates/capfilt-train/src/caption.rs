@@ -31,12 +31,19 @@ pub(crate) fn captions(
     let tokens = vocabulary.tokens();
     let (seen, start) = match family {
         Family::Blip(blip) => {
-            let prompt = if blip.mode == Mode::FinetuneCaptioner { blip.prompt.as_str() } else { "" };
+            let prompt = if blip.mode == Mode::FinetuneCaptioner {
+                blip.prompt.as_str()
+            } else {
+                ""
+            };
             let image = blip.image(weights, patches);
             let cross = blip.cross(weights, Role::Decoder, &image);
             (Seen::Cross(cross), vocabulary.texts().prompt(prompt)?)
         }
-        Family::Coca(coca) => (Seen::Tokens(coca.image(weights, patches).tokens), vec![tokens.cls]),
+        Family::Coca(coca) => (
+            Seen::Tokens(coca.image(weights, patches).tokens),
+            vec![tokens.cls],
+        ),
         Family::Clip(_) | Family::Filip(_) => return Ok(Vec::new()),
     };
     let prompt = start.len();
@@ -44,7 +51,14 @@ pub(crate) fn captions(
     let mut open: Vec<usize> = (0..count).collect();
     for length in prompt..most {
         let rows: Vec<Vec<u32>> = open.iter().map(|&row| texts[row].clone()).collect();
-        let next = next(family, weights, &Tokens::new(&rows, tokens.pad, family.width()), &seen, &open, length);
+        let next = next(
+            family,
+            weights,
+            &Tokens::new(&rows, tokens.pad, family.width()),
+            &seen,
+            &open,
+            length,
+        );
         for (&row, token) in open.iter().zip(next) {
             texts[row].push(token);
         }
@@ -53,17 +67,27 @@ pub(crate) fn captions(
             break;
         }
     }
-    texts.iter().map(|text| vocabulary.texts().caption(text, prompt)).collect()
+    texts
+        .iter()
+        .map(|text| vocabulary.texts().caption(text, prompt))
+        .collect()
 }
 
 /// The likeliest token after the first `length` of every text; `rows` are the pictures of the texts.
-fn next(family: &Family, weights: &Parameters, texts: &Tokens, seen: &Seen, rows: &[usize], length: usize) -> Vec<u32> {
+fn next(
+    family: &Family,
+    weights: &Parameters,
+    texts: &Tokens,
+    seen: &Seen,
+    rows: &[usize],
+    length: usize,
+) -> Vec<u32> {
     let last = |x: Tensor<3>| -> Tensor<2> { x.narrow(1, length - 1, 1).squeeze_dim(1) };
     let logits = match (family, seen) {
         (Family::Blip(blip), Seen::Cross(cross)) => {
             let rows: Tensor<1, Int> = indices(rows, &cross[0].key.device());
             let cross: Vec<KeyValue> = cross.iter().map(|kv| kv.select(&rows)).collect();
-            let x = blip.text(weights, Role::Decoder, texts, Some(&cross), 0.0);
+            let x = blip.text(weights, Role::Decoder, texts, Some(&cross), None);
             Blip::word_logits(blip, weights, last(x))
         }
         (Family::Coca(coca), Seen::Tokens(image)) => {

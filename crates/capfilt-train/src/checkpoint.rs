@@ -38,8 +38,8 @@ pub(crate) struct State {
     optimizer: BTreeMap<String, u64>,
     /// Pictures of BLIP's queue, and where the next batch goes.
     queue: Option<(Vec<Option<u64>>, usize)>,
-    /// The training file.
-    file: Value,
+    /// What the training file says by key, as JSON text: numbers do not change in it.
+    file: BTreeMap<String, String>,
 }
 
 /// A checkpoint that cannot be written or taken up.
@@ -78,7 +78,7 @@ pub enum CheckpointError {
 }
 
 /// The training file as far as it decides over the numbers.
-fn recipe(file: &TrainFile) -> Value {
+fn recipe(file: &TrainFile) -> BTreeMap<String, String> {
     let mut value = serde_json::to_value(file).unwrap_or_default();
     if let Some(map) = value.as_object_mut() {
         for key in ["output", "checkpoints"] {
@@ -91,7 +91,9 @@ fn recipe(file: &TrainFile) -> Value {
             loading.remove("workers");
         }
     }
-    value
+    let map = value.as_object().into_iter().flatten();
+    map.map(|(key, value)| (key.clone(), value.to_string()))
+        .collect()
 }
 
 fn name(step: u64) -> String {
@@ -112,7 +114,9 @@ pub(crate) fn list(folder: &Path) -> Result<Vec<(u64, PathBuf)>, CheckpointError
     let mut found = Vec::new();
     for entry in entries {
         let path = entry.map_err(read)?.path();
-        let step = path.file_name().and_then(|name| name.to_str()?.parse().ok());
+        let step = path
+            .file_name()
+            .and_then(|name| name.to_str()?.parse().ok());
         found.extend(step.map(|step| (step, path)));
     }
     found.sort_unstable();
@@ -137,15 +141,26 @@ pub(crate) fn save(
         .tempdir_in(folder)
         .map_err(failed)?;
     let tensors = |name: &Path, tensors: Vec<(String, Stored)>| {
-        save_tensors(name, tensors.into_iter().map(|(name, stored)| (name, stored.shape, stored.values)))
+        save_tensors(
+            name,
+            tensors
+                .into_iter()
+                .map(|(name, stored)| (name, stored.shape, stored.values)),
+        )
     };
     let model = half.path().join("model.safetensors");
-    let parameters = learner.weights.stored().map(|(name, stored)| (name.to_owned(), stored));
+    let parameters = learner
+        .weights
+        .stored()
+        .map(|(name, stored)| (name.to_owned(), stored));
     tensors(&model, parameters.collect())?;
     let optimizer = learner.optimizer.state();
     let state = half.path().join("state");
     fs_err::create_dir(&state).map_err(failed)?;
-    tensors(&state.join("model.safetensors"), followers(learner, optimizer.tensors))?;
+    tensors(
+        &state.join("model.safetensors"),
+        followers(learner, optimizer.tensors),
+    )?;
     let queue = learner.momentum.as_ref().map(|momentum| {
         let queue = &momentum.queue;
         (queue.pictures.clone(), queue.next)
@@ -161,14 +176,18 @@ pub(crate) fn save(
     let json = serde_json::to_vec_pretty(&state).map_err(|error| failed(error.into()))?;
     let state = half.path().join(STATE);
     fs_err::write(&state, json).map_err(failed)?;
-    fs_err::File::open(&state).and_then(|file| file.sync_all()).map_err(failed)?;
+    fs_err::File::open(&state)
+        .and_then(|file| file.sync_all())
+        .map_err(failed)?;
     if path.exists() {
         fs_err::remove_dir_all(&path).map_err(failed)?;
     }
     fs_err::rename(half.path(), &path).map_err(failed)?;
     // The folder is gone from where its guard would look for it.
     let _gone = half.keep();
-    fs_err::File::open(folder).and_then(|file| file.sync_all()).map_err(failed)?;
+    fs_err::File::open(folder)
+        .and_then(|file| file.sync_all())
+        .map_err(failed)?;
     Ok(path)
 }
 
@@ -181,14 +200,21 @@ fn followers(learner: &Learner, moments: Vec<(String, TensorData)>) -> Vec<(Stri
         all.push((format!("optimizer/{name}"), Stored { shape, values }));
     }
     let mut copy = |kind: &str, parameters: &Parameters| {
-        all.extend(parameters.stored().map(|(name, stored)| (format!("{kind}/{name}"), stored)));
+        all.extend(
+            parameters
+                .stored()
+                .map(|(name, stored)| (format!("{kind}/{name}"), stored)),
+        );
     };
     if let Some((average, _)) = &learner.average {
         copy("average", average);
     }
     if let Some(momentum) = &learner.momentum {
         copy("momentum", &momentum.weights);
-        for (name, rows) in [("images", &momentum.queue.images), ("texts", &momentum.queue.texts)] {
+        for (name, rows) in [
+            ("images", &momentum.queue.images),
+            ("texts", &momentum.queue.texts),
+        ] {
             let stored = Stored {
                 shape: rows.dims().to_vec(),
                 values: floats(rows.clone()),
@@ -208,13 +234,11 @@ pub(crate) fn state(path: &Path, file: &TrainFile) -> Result<State, CheckpointEr
     let json = fs_err::read(path.join(STATE)).map_err(|error| failed(error.to_string()))?;
     let state: State = serde_json::from_slice(&json).map_err(|error| failed(error.to_string()))?;
     let now = recipe(file);
-    let keys = |value: &Value| -> Vec<String> {
-        value.as_object().map(|map| map.keys().cloned().collect()).unwrap_or_default()
-    };
-    let mut different: Vec<String> = keys(&now)
-        .into_iter()
-        .chain(keys(&state.file))
-        .filter(|key| now.get(key) != state.file.get(key))
+    let mut different: Vec<String> = now
+        .keys()
+        .chain(state.file.keys())
+        .filter(|key| now.get(*key) != state.file.get(*key))
+        .cloned()
         .collect();
     different.sort();
     different.dedup();
@@ -229,7 +253,11 @@ pub(crate) fn state(path: &Path, file: &TrainFile) -> Result<State, CheckpointEr
 }
 
 /// Takes up the checkpoint at `path`.
-pub(crate) fn restore(path: &Path, state: &State, learner: &mut Learner) -> Result<(), CheckpointError> {
+pub(crate) fn restore(
+    path: &Path,
+    state: &State,
+    learner: &mut Learner,
+) -> Result<(), CheckpointError> {
     let failed = |reason: String| CheckpointError::Read {
         path: path.to_owned(),
         reason,
@@ -247,7 +275,10 @@ pub(crate) fn restore(path: &Path, state: &State, learner: &mut Learner) -> Resu
             .collect()
     };
     let mut parameters = open(path)?;
-    learner.weights.load(|name| parameters.remove(name)).map_err(|error| failed(error.to_string()))?;
+    learner
+        .weights
+        .load(|name| parameters.remove(name))
+        .map_err(|error| failed(error.to_string()))?;
     let mut followers = open(&path.join("state"))?;
     let mut take = |kind: &str, into: &mut Parameters| {
         into.load(|name| followers.remove(&format!("{kind}/{name}")))
@@ -263,10 +294,14 @@ pub(crate) fn restore(path: &Path, state: &State, learner: &mut Learner) -> Resu
         for (name, rows) in [("images", &mut queue.images), ("texts", &mut queue.texts)] {
             let stored = followers.remove(&format!("queue/{name}"));
             let stored = stored.filter(|stored| stored.shape == rows.dims());
-            let stored = stored.ok_or_else(|| failed(format!("`queue/{name}` is missing or of another size")))?;
+            let stored = stored
+                .ok_or_else(|| failed(format!("`queue/{name}` is missing or of another size")))?;
             *rows = Tensor::from_data(TensorData::new(stored.values, rows.dims()), &device);
         }
-        let (pictures, next) = state.queue.clone().ok_or_else(|| failed("it has no queue".to_owned()))?;
+        let (pictures, next) = state
+            .queue
+            .clone()
+            .ok_or_else(|| failed("it has no queue".to_owned()))?;
         queue.pictures = pictures;
         queue.next = next;
     }
@@ -295,7 +330,8 @@ pub(crate) fn prune(folder: &Path, keep: usize, best: Option<u64>) -> Result<(),
     let old = all.len().saturating_sub(keep);
     for (step, path) in all.into_iter().take(old) {
         if Some(step) != best {
-            fs_err::remove_dir_all(&path).map_err(|source| CheckpointError::Write { path, source })?;
+            fs_err::remove_dir_all(&path)
+                .map_err(|source| CheckpointError::Write { path, source })?;
         }
     }
     Ok(())

@@ -286,4 +286,4 @@ fn key(id: &str) -> u64 {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

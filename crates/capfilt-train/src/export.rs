@@ -19,6 +19,9 @@ use crate::model::coca::{Coca, Variant};
 use crate::model::sizes::{Text, Vision};
 use crate::parameters::{Parameters, Stored};
 
+#[cfg(test)]
+mod tests;
+
 /// What was written.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Exported {
@@ -57,11 +60,15 @@ pub(crate) fn export(
     match family {
         Family::Blip(blip) => {
             let huggingface = output.join("huggingface");
-            for (task, there) in [(Task::Captioner, blip.has_decoder()), (Task::Filter, blip.has_encoder())] {
+            for (task, there) in [
+                (Task::Captioner, blip.has_decoder()),
+                (Task::Filter, blip.has_encoder()),
+            ] {
                 if there {
                     let folder = huggingface.join(task.as_str());
                     write_blip(&folder, blip, task, weights, vocabulary, preprocess)?;
-                    let prompt = (blip.mode == Mode::FinetuneCaptioner).then(|| blip.prompt.clone());
+                    let prompt =
+                        (blip.mode == Mode::FinetuneCaptioner).then(|| blip.prompt.clone());
                     packages.push((folder, task, prompt.filter(|prompt| !prompt.is_empty())));
                 }
             }
@@ -107,12 +114,18 @@ fn write_json(folder: &Path, name: &str, value: &Value) -> Result<(), ExportErro
     write(folder, name, format!("{value:#}\n").as_bytes())
 }
 
-fn write_weights(folder: &Path, name: &str, tensors: Vec<(String, Stored)>) -> Result<(), ExportError> {
+fn write_weights(
+    folder: &Path,
+    name: &str,
+    tensors: Vec<(String, Stored)>,
+) -> Result<(), ExportError> {
     fs_err::create_dir_all(folder).map_err(|source| ExportError::Write {
         path: folder.to_owned(),
         source,
     })?;
-    let tensors = tensors.into_iter().map(|(name, stored)| (name, stored.shape, stored.values));
+    let tensors = tensors
+        .into_iter()
+        .map(|(name, stored)| (name, stored.shape, stored.values));
     Ok(save_tensors(&folder.join(name), tensors)?)
 }
 
@@ -126,7 +139,11 @@ fn write_blip(
     preprocess: &Preprocess,
 ) -> Result<(), ExportError> {
     let (role, architecture, heads): (_, _, &[&str]) = match task {
-        Task::Captioner => (Role::Decoder, "BlipForConditionalGeneration", &["text_decoder.cls."]),
+        Task::Captioner => (
+            Role::Decoder,
+            "BlipForConditionalGeneration",
+            &["text_decoder.cls."],
+        ),
         Task::Filter => (
             Role::Encoder,
             "BlipForImageTextRetrieval",
@@ -134,7 +151,9 @@ fn write_blip(
         ),
     };
     let mut tensors: Vec<(String, Stored)> = Vec::new();
-    let alone = |name: &str| name.starts_with("vision_model.") || heads.iter().any(|head| name.starts_with(head));
+    let alone = |name: &str| {
+        name.starts_with("vision_model.") || heads.iter().any(|head| name.starts_with(head))
+    };
     for (name, stored) in weights.stored() {
         if alone(name) {
             tensors.push((name.to_owned(), stored));
@@ -143,7 +162,11 @@ fn write_blip(
         }
     }
     write_weights(folder, "model.safetensors", tensors)?;
-    write_json(folder, "config.json", &blip_config(blip, architecture, vocabulary))?;
+    write_json(
+        folder,
+        "config.json",
+        &blip_config(blip, architecture, vocabulary),
+    )?;
     let side = preprocess.size;
     let processor = json!({
         "do_convert_rgb": true, "do_normalize": true, "do_rescale": true, "do_resize": true,
@@ -204,19 +227,34 @@ fn write_open_clip(
     vocabulary: &Vocabulary,
     preprocess: &Preprocess,
 ) -> Result<(), ExportError> {
-    let tensors = weights.stored().map(|(name, stored)| (name.to_owned(), stored)).collect();
+    let tensors = weights
+        .stored()
+        .map(|(name, stored)| (name.to_owned(), stored))
+        .collect();
     write_weights(folder, "open_clip_model.safetensors", tensors)?;
     let model = match family {
         Family::Blip(_) => return Ok(()),
         Family::Clip(clip) => {
-            let mut model = dual(&clip.vision, &clip.text, clip.embed, clip.quick_gelu, vocabulary);
+            let mut model = dual(
+                &clip.vision,
+                &clip.text,
+                clip.embed,
+                clip.quick_gelu,
+                vocabulary,
+            );
             if clip.loss == ClipLoss::Sigmoid {
                 model["init_logit_bias"] = json!(-10);
             }
             model
         }
         Family::Filip(filip) => {
-            let mut model = dual(&filip.vision, &filip.text, filip.embed, filip.quick_gelu, vocabulary);
+            let mut model = dual(
+                &filip.vision,
+                &filip.text,
+                filip.embed,
+                filip.quick_gelu,
+                vocabulary,
+            );
             model["capfilt_family"] = json!("filip");
             model
         }
@@ -234,7 +272,13 @@ fn write_open_clip(
 }
 
 /// `model_cfg` of two encoders.
-fn dual(vision: &Vision, text: &Text, embed: usize, quick_gelu: bool, vocabulary: &Vocabulary) -> Value {
+fn dual(
+    vision: &Vision,
+    text: &Text,
+    embed: usize,
+    quick_gelu: bool,
+    vocabulary: &Vocabulary,
+) -> Value {
     let tokens = vocabulary.tokens();
     // `open_clip` takes the text's feature from the largest id, which in CLIP's vocabulary ends texts.
     let is_largest = tokens.sep as usize + 1 == vocabulary.size;
@@ -255,7 +299,13 @@ fn dual(vision: &Vision, text: &Text, embed: usize, quick_gelu: bool, vocabulary
 }
 
 fn coca_config(coca: &Coca, vocabulary: &Vocabulary) -> Value {
-    let mut model = dual(&coca.vision, &coca.text, coca.embed, coca.quick_gelu, vocabulary);
+    let mut model = dual(
+        &coca.vision,
+        &coca.text,
+        coca.embed,
+        coca.quick_gelu,
+        vocabulary,
+    );
     model["custom_text"] = json!(true);
     let vision = &mut model["vision_cfg"];
     vision["attentional_pool"] = match coca.variant {

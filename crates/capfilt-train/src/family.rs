@@ -142,7 +142,7 @@ impl Family {
     /// What texts are compared by.
     pub(crate) fn text_features(&self, weights: &Parameters, tokens: &Tokens) -> Features {
         match self {
-            Self::Blip(blip) => Features::Vectors(blip.text_features(weights, tokens, 0.0)),
+            Self::Blip(blip) => Features::Vectors(blip.text_features(weights, tokens, None)),
             Self::Clip(clip) => Features::Vectors(clip.text_features(weights, tokens)),
             Self::Coca(coca) => Features::Vectors(coca.text(weights, tokens).0),
             Self::Filip(filip) => Features::Tokens(filip.text_features(weights, tokens)),

@@ -4,7 +4,7 @@ use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 
 use capfilt_data::Location;
-use capfilt_image::Preprocess;
+use capfilt_image::{Fit, Preprocess};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -218,7 +218,11 @@ impl TrainFile {
 
     /// Makes the paths of the file independent of the current folder.
     fn anchor(&mut self, folder: &Path) {
-        let Start { model, vision, text } = &mut self.start;
+        let Start {
+            model,
+            vision,
+            text,
+        } = &mut self.start;
         let paths = [&mut self.output, &mut self.tokenizer, model, vision, text];
         for path in paths.into_iter().flatten() {
             *path = folder.join(&*path);
@@ -242,35 +246,80 @@ impl TrainFile {
         };
         let training = &self.training;
         self.model.check(training.batch.get()).map_err(size)?;
-        check("log-every", count(training.log_every), training.log_every > 0, "at least 1").map_err(size)?;
+        check(
+            "log-every",
+            count(training.log_every),
+            training.log_every > 0,
+            "at least 1",
+        )
+        .map_err(size)?;
         let every = self.checkpoints.every;
         check("checkpoints.every", count(every), every > 0, "at least 1").map_err(size)?;
         if let Some(held_out) = &self.held_out {
-            check("held-out.every", count(held_out.every), held_out.every > 0, "at least 1").map_err(size)?;
+            check(
+                "held-out.every",
+                count(held_out.every),
+                held_out.every > 0,
+                "at least 1",
+            )
+            .map_err(size)?;
         }
         match (training.steps, training.epochs) {
             (Some(steps), None) if steps > 0 => {}
             (None, Some(epochs)) if epochs > 0.0 && epochs.is_finite() => {}
-            (Some(_), Some(_)) => return Err(value("`training.steps` and `training.epochs` are both given: give one")),
-            (None, None) => return Err(value("neither `training.steps` nor `training.epochs` is given: give one")),
-            _ => return Err(value("`training.steps` or `training.epochs` is not above 0")),
+            (Some(_), Some(_)) => {
+                return Err(value(
+                    "`training.steps` and `training.epochs` are both given: give one",
+                ));
+            }
+            (None, None) => {
+                return Err(value(
+                    "neither `training.steps` nor `training.epochs` is given: give one",
+                ));
+            }
+            _ => {
+                return Err(value(
+                    "`training.steps` or `training.epochs` is not above 0",
+                ));
+            }
         }
-        if training.average.is_some_and(|decay| !(0.0..1.0).contains(&decay)) {
+        if training
+            .average
+            .is_some_and(|decay| !(0.0..1.0).contains(&decay))
+        {
             return Err(value("`training.average` is not from 0 to below 1"));
         }
-        if training.clip_norm.is_some_and(|norm| !(norm > 0.0 && norm.is_finite())) {
+        if training
+            .clip_norm
+            .is_some_and(|norm| !(norm > 0.0 && norm.is_finite()))
+        {
             return Err(value("`training.clip-norm` is not above 0"));
         }
-        let LearningRate { peak, least, warm_up_from, .. } = self.learning_rate;
-        if ![peak, least, warm_up_from].iter().all(|rate| (0.0..=10.0).contains(rate)) || peak == 0.0 {
-            return Err(value("`learning-rate` has a rate that is negative, no number, or above 10"));
+        let LearningRate {
+            peak,
+            least,
+            warm_up_from,
+            ..
+        } = self.learning_rate;
+        if ![peak, least, warm_up_from]
+            .iter()
+            .all(|rate| (0.0..=10.0).contains(rate))
+            || peak == 0.0
+        {
+            return Err(value(
+                "`learning-rate` has a rate that is negative, no number, or above 10",
+            ));
         }
         let is_blip = matches!(self.model, Family::Blip(_));
         if !is_blip && (self.start.vision.is_some() || self.start.text.is_some()) {
-            return Err(value("`start.vision` and `start.text` are for BLIP only: use `start.model`"));
+            return Err(value(
+                "`start.vision` and `start.text` are for BLIP only: use `start.model`",
+            ));
         }
         if self.output.is_none() {
-            return Err(value("there is no `output`: name a folder here or with `--output`"));
+            return Err(value(
+                "there is no `output`: name a folder here or with `--output`",
+            ));
         }
         Ok(())
     }
@@ -279,6 +328,7 @@ impl TrainFile {
     pub fn preprocess(&self) -> Preprocess {
         Preprocess {
             size: u32::try_from(self.model.vision().image_size).unwrap_or(u32::MAX),
+            fit: Fit::Stretch,
             mean: MEAN,
             std: STD,
         }
@@ -286,8 +336,14 @@ impl TrainFile {
 
     /// Steps in all, when an epoch has `samples`.
     pub(crate) fn steps(&self, samples: u64) -> u64 {
-        #[expect(clippy::cast_precision_loss, clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "far below 2^52")]
-        let of_epochs = |epochs: f64| (epochs * samples as f64 / self.samples_per_step() as f64).ceil() as u64;
+        #[expect(
+            clippy::cast_precision_loss,
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "far below 2^52"
+        )]
+        let of_epochs =
+            |epochs: f64| (epochs * samples as f64 / self.samples_per_step() as f64).ceil() as u64;
         match self.training.steps {
             Some(steps) => steps,
             None => of_epochs(self.training.epochs.unwrap_or(1.0)).max(1),

@@ -44,7 +44,11 @@ impl HeldOutNumbers {
     /// By what the best checkpoint is chosen: the mean of all recalls, or CIDEr-D of a model that
     /// only writes.
     pub fn score(&self) -> Option<f64> {
-        let recalls: Vec<f64> = [self.text_recall, self.image_recall].into_iter().flatten().flatten().collect();
+        let recalls: Vec<f64> = [self.text_recall, self.image_recall]
+            .into_iter()
+            .flatten()
+            .flatten()
+            .collect();
         mean(&recalls).or(self.cider_d)
     }
 }
@@ -56,7 +60,9 @@ pub enum HeldOutError {
     #[error("the held-out data cannot be used: {0}")]
     Data(#[from] DataError),
     /// Nothing of it can be used.
-    #[error("nothing of the held-out data `{shards}` can be used: {unusable} of its pictures cannot be decoded or have no text")]
+    #[error(
+        "nothing of the held-out data `{shards}` can be used: {unusable} of its pictures cannot be decoded or have no text"
+    )]
     Nothing {
         /// The data.
         shards: String,
@@ -104,7 +110,13 @@ pub(crate) fn measure(
         pictures += count;
         let patches = patches(&pixels, count, vision.image_size, vision.patch, device);
         if family.writes() {
-            written.extend(captions(family, weights, vocabulary, patches.clone(), MOST_TOKENS)?);
+            written.extend(captions(
+                family,
+                weights,
+                vocabulary,
+                patches.clone(),
+                MOST_TOKENS,
+            )?);
         }
         if family.compares() {
             features.push(family.image_features(weights, patches));

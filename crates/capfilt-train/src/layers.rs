@@ -1,8 +1,12 @@
 //! Layers that the families share. B rows (pictures or texts), T tokens that ask, S tokens that
 //! are asked, W features, h heads of W/h features.
 
+use std::cell::RefCell;
+
 use burn::tensor::activation::gelu;
-use burn::tensor::{Device, Distribution, Int, Tensor, TensorData};
+use burn::tensor::{Device, Int, Tensor, TensorData};
+use rand_chacha::ChaCha8Rng;
+use rand_chacha::rand_core::Rng as _;
 
 use crate::operation::{self, Mask};
 use crate::parameters::{Declaration, Init, Parameters};
@@ -131,16 +135,51 @@ impl Activation {
 }
 
 /// Drops features in training: zero with probability `rate`, else divided by 1 - rate.
-pub(crate) fn dropout<const D: usize>(x: Tensor<D>, rate: f64) -> Tensor<D> {
-    if rate == 0.0 {
-        return x;
+///
+/// It draws from a generator of its own, so that what is dropped in a step follows from the step
+/// alone.
+#[derive(Debug)]
+pub struct Dropout {
+    rate: f64,
+    random: RefCell<ChaCha8Rng>,
+}
+
+impl Dropout {
+    /// [`None`] if nothing is dropped.
+    pub fn new(rate: f64, random: ChaCha8Rng) -> Option<Self> {
+        (rate > 0.0).then(|| Self {
+            rate,
+            random: RefCell::new(random),
+        })
     }
-    let keep = Tensor::random(
-        x.dims(),
-        Distribution::Bernoulli(1.0 - rate),
-        &x.device().inner(),
-    );
-    x * Tensor::from_inner(keep.mul_scalar(1.0 / (1.0 - rate)))
+}
+
+/// x with some of it dropped.
+pub(crate) fn dropout<const D: usize>(x: Tensor<D>, dropped: Option<&Dropout>) -> Tensor<D> {
+    let Some(Dropout { rate, random }) = dropped else {
+        return x;
+    };
+    let mut random = random.borrow_mut();
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "a share of all numbers"
+    )]
+    let below = (rate * f64::from(u32::MAX)) as u32;
+    #[expect(clippy::cast_possible_truncation, reason = "single precision is meant")]
+    let scale = (1.0 / (1.0 - rate)) as f32;
+    let shape = x.dims();
+    let kept: Vec<f32> = (0..shape.iter().product())
+        .map(|_| {
+            if random.next_u32() < below {
+                0.0
+            } else {
+                scale
+            }
+        })
+        .collect();
+    // Without gradients of its own: a constant.
+    x.clone() * Tensor::from_data(TensorData::new(kept, shape), &x.device().inner())
 }
 
 /// Keys and values that a text looks at, `[B, S, W]` each.
@@ -175,7 +214,7 @@ pub(crate) fn attention(
     kv: KeyValue,
     heads: usize,
     mask: Option<&Mask>,
-    dropped: f64,
+    dropped: Option<&Dropout>,
 ) -> Tensor<3> {
     operation::attention(query, kv.key, kv.value, heads, mask, dropped)
 }

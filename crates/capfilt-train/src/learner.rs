@@ -10,7 +10,7 @@ use sha2::{Digest as _, Sha256};
 
 use crate::data::Batch;
 use crate::family::Family;
-use crate::layers::patches;
+use crate::layers::{Dropout, patches};
 use crate::model::blip::{Blip, BlipStep, Mode, Momentum, Queue};
 use crate::model::clip::MOST_LOGIT_SCALE;
 use crate::model::{Losses, Pairs};
@@ -137,6 +137,7 @@ impl Learner {
         pairs: &Pairs,
         prompt: usize,
         alpha: f64,
+        dropped: Option<&Dropout>,
         random: &mut ChaCha8Rng,
     ) -> Losses {
         match &self.family {
@@ -146,7 +147,7 @@ impl Learner {
                     momentum: self.momentum.as_mut(),
                     alpha,
                     prompt,
-                    dropped: blip.dropout,
+                    dropped,
                 };
                 let count = pairs.tokens.count();
                 blip.losses(&self.weights, pairs, step, |contrast| {
@@ -167,10 +168,12 @@ impl Learner {
         prompt: usize,
         plan: StepPlan,
     ) -> Option<StepNumbers> {
-        let seed = step_seed(self.seed, plan.step, "dropout");
-        self.device.seed(u64::from_le_bytes([
-            seed[0], seed[1], seed[2], seed[3], seed[4], seed[5], seed[6], seed[7],
-        ]));
+        let rate = match &self.family {
+            Family::Blip(blip) => blip.dropout,
+            _ => 0.0,
+        };
+        let random = ChaCha8Rng::from_seed(step_seed(self.seed, plan.step, "dropout"));
+        let dropout = Dropout::new(rate, random);
         let mut random = ChaCha8Rng::from_seed(step_seed(self.seed, plan.step, "negatives"));
         self.clamp();
         let mut gradients: BTreeMap<String, Tensor<2>> = BTreeMap::new();
@@ -178,7 +181,7 @@ impl Learner {
         #[expect(clippy::cast_precision_loss, reason = "a few batches")]
         let share = 1.0 / batches.len() as f32;
         for pairs in batches {
-            let losses = self.losses(pairs, prompt, plan.alpha, &mut random);
+            let losses = self.losses(pairs, prompt, plan.alpha, dropout.as_ref(), &mut random);
             for (name, loss) in losses.parts() {
                 *numbers.losses.entry(name).or_default() += loss * share;
             }

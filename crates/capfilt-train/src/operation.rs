@@ -3,7 +3,7 @@
 use burn::tensor::activation::{log_softmax, softmax};
 use burn::tensor::{Bool, Int, Tensor, TensorData, module};
 
-use crate::layers::dropout;
+use crate::layers::{Dropout, dropout};
 
 #[cfg(test)]
 mod tests;
@@ -74,7 +74,7 @@ pub(crate) fn attention(
     value: Tensor<3>,
     heads: usize,
     mask: Option<&Mask>,
-    dropped: f64,
+    dropped: Option<&Dropout>,
 ) -> Tensor<3> {
     let [batch, asking, width] = query.dims();
     let split = |x: Tensor<3>| {

@@ -273,7 +273,11 @@ impl Parameters {
     ) {
         for parameter in self.map.values_mut() {
             if let Some(tensor) = update(&parameter.declaration, &parameter.tensor) {
-                parameter.tensor = Tensor::from_inner(tensor).require_grad();
+                let mut tensor = tensor.autodiff();
+                if let Some(strategy) = parameter.tensor.gradient_checkpointing_strategy() {
+                    tensor = tensor.with_gradient_checkpointing_strategy(strategy);
+                }
+                parameter.tensor = tensor.require_grad();
             }
         }
     }

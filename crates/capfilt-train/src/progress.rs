@@ -65,10 +65,17 @@ impl ProgressFile {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => String::new(),
             Err(error) => return Err(error),
         };
-        let stays = |line: &&str| serde_json::from_str::<AnyLine>(line).is_ok_and(|line| line.step <= step);
-        let kept: String = old.lines().filter(stays).flat_map(|line| [line, "\n"]).collect();
+        let stays =
+            |line: &&str| serde_json::from_str::<AnyLine>(line).is_ok_and(|line| line.step <= step);
+        let kept: String = old
+            .lines()
+            .filter(stays)
+            .flat_map(|line| [line, "\n"])
+            .collect();
         fs_err::write(path, kept)?;
-        Ok(Self { path: path.to_owned() })
+        Ok(Self {
+            path: path.to_owned(),
+        })
     }
 
     pub(crate) fn add(&self, line: &impl Serialize) -> std::io::Result<()> {

@@ -64,7 +64,11 @@ pub enum StartError {
 }
 
 /// Fills parameters from the checkpoints of `start`.
-pub(crate) fn begin(start: &Start, family: &Family, weights: &mut Parameters) -> Result<Vec<Started>, StartError> {
+pub(crate) fn begin(
+    start: &Start,
+    family: &Family,
+    weights: &mut Parameters,
+) -> Result<Vec<Started>, StartError> {
     let mut all = Vec::new();
     for (path, names) in [
         (&start.vision, vision_names as fn(&str) -> Vec<String>),
@@ -140,7 +144,13 @@ fn fill(
 /// A tensor in the model's shape where only the number of places differs, or axes of one.
 fn fitted(mut stored: Stored, declaration: &Declaration, family: &Family) -> Stored {
     let expected = &declaration.shape;
-    let without_ones = |shape: &[usize]| shape.iter().copied().filter(|&axis| axis != 1).collect::<Vec<_>>();
+    let without_ones = |shape: &[usize]| {
+        shape
+            .iter()
+            .copied()
+            .filter(|&axis| axis != 1)
+            .collect::<Vec<_>>()
+    };
     let is_places = declaration.name.ends_with("embeddings.position_embedding")
         || declaration.name == "visual.positional_embedding";
     if is_places
@@ -169,8 +179,12 @@ fn fitted(mut stored: Stored, declaration: &Declaration, family: &Family) -> Sto
 /// \[DEC\] and \[ENC\] as they are drawn, where a checkpoint of BERT has not got them.
 fn add_words(stored: &mut Stored, own: &Stored) {
     let words = |stored: &Stored| stored.shape.first().copied().unwrap_or(0);
-    if stored.shape.last() == own.shape.last() && (1..=2).contains(&words(own).saturating_sub(words(stored))) {
-        stored.values.extend_from_slice(&own.values[stored.values.len()..]);
+    if stored.shape.last() == own.shape.last()
+        && (1..=2).contains(&words(own).saturating_sub(words(stored)))
+    {
+        stored
+            .values
+            .extend_from_slice(&own.values[stored.values.len()..]);
         stored.shape.clone_from(&own.shape);
     }
 }

@@ -18,6 +18,9 @@ use crate::model::blip::Mode;
 use crate::progress::{HeldOutLine, ProgressFile, StepLine};
 use crate::start::{StartError, Started, begin};
 
+#[cfg(test)]
+pub(crate) mod tests;
+
 /// What happens while a model is trained.
 #[derive(Debug)]
 pub enum Event<'a> {
@@ -150,7 +153,10 @@ pub fn train(
         Err(TryLockError::Error(source)) => return Err(written(&lock)(source)),
     }
 
-    let tokenizer = file.tokenizer.as_deref().or(file.start.model.as_deref().filter(|path| path.is_dir()));
+    let tokenizer =
+        file.tokenizer
+            .as_deref()
+            .or(file.start.model.as_deref().filter(|path| path.is_dir()));
     let vocabulary = Vocabulary::open(tokenizer)?;
     let device = device(file);
     let mut learner = Learner::new(
@@ -187,7 +193,8 @@ pub fn train(
     };
     let mut run = Run {
         file,
-        progress: ProgressFile::open(&output.join("progress.jsonl"), step).map_err(written(&output))?,
+        progress: ProgressFile::open(&output.join("progress.jsonl"), step)
+            .map_err(written(&output))?,
         folder,
         last,
         steps: file.steps(loader.samples_per_epoch()),
@@ -203,7 +210,10 @@ pub fn train(
     });
 
     let mut measured: Option<HeldOutNumbers> = None;
-    let mut pace = Pace { spent: Duration::ZERO, steps: 0 };
+    let mut pace = Pace {
+        spent: Duration::ZERO,
+        steps: 0,
+    };
     while step < run.steps {
         let begun = Instant::now();
         let numbers = run.step(step, &mut learner, &mut loader, &vocabulary)?;
@@ -229,7 +239,10 @@ pub fn train(
                 best = Some((score, step));
                 improved = true;
             }
-            let line = HeldOutLine { step, held_out: numbers };
+            let line = HeldOutLine {
+                step,
+                held_out: numbers,
+            };
             run.progress.add(&line).map_err(written(&output))?;
             report(Event::HeldOut(&line));
             measured = Some(line.held_out);
@@ -238,15 +251,28 @@ pub fn train(
         if improved || stopped || is_last || step.is_multiple_of(file.checkpoints.every) {
             let position = loader.position();
             let path = checkpoint::save(&run.folder, file, &learner, (step, position, best))?;
-            checkpoint::prune(&run.folder, file.checkpoints.keep.get(), best.map(|(_, step)| step))?;
+            checkpoint::prune(
+                &run.folder,
+                file.checkpoints.keep.get(),
+                best.map(|(_, step)| step),
+            )?;
             report(Event::Saved(&path));
             run.last = Some(path.clone());
             if stopped {
-                return Ok(Outcome::Stopped { step, checkpoint: path });
+                return Ok(Outcome::Stopped {
+                    step,
+                    checkpoint: path,
+                });
             }
         }
     }
-    let exported = export(&output, &file.model, &learner.best_known(), &vocabulary, &preprocess)?;
+    let exported = export(
+        &output,
+        &file.model,
+        &learner.best_known(),
+        &vocabulary,
+        &preprocess,
+    )?;
     Ok(Outcome::Finished {
         exported,
         held_out: measured,
@@ -300,11 +326,13 @@ impl Run<'_> {
             alpha: self.alpha(step),
             clip_norm: training.clip_norm,
         };
-        learner.step(&batches, self.prompt, plan).ok_or_else(|| TrainError::NotFinite {
-            step,
-            ids,
-            checkpoint: self.last.clone(),
-        })
+        learner
+            .step(&batches, self.prompt, plan)
+            .ok_or_else(|| TrainError::NotFinite {
+                step,
+                ids,
+                checkpoint: self.last.clone(),
+            })
     }
 
     /// Weight of the momentum model's opinion: it grows over the first two epochs of pretraining,
@@ -320,7 +348,10 @@ impl Run<'_> {
         }
     }
 
-    #[expect(clippy::cast_precision_loss, reason = "steps and samples are far below 2^52")]
+    #[expect(
+        clippy::cast_precision_loss,
+        reason = "steps and samples are far below 2^52"
+    )]
     fn line(&self, step: u64, numbers: StepNumbers, pace: &mut Pace, loader: &Loader) -> StepLine {
         let of_a_step = self.file.samples_per_step();
         let steps_per_second = pace.lap();
@@ -330,7 +361,11 @@ impl Run<'_> {
             steps: self.steps,
             epoch: (step * of_a_step) as f64 / loader.samples_per_epoch().max(1) as f64,
             samples: step * of_a_step,
-            losses: numbers.losses.into_iter().map(|(name, loss)| (name.to_owned(), loss)).collect(),
+            losses: numbers
+                .losses
+                .into_iter()
+                .map(|(name, loss)| (name.to_owned(), loss))
+                .collect(),
             total: numbers.total,
             gradient_norm: numbers.gradient_norm,
             learning_rate: learning_rate.at(step - 1, self.steps, self.per_epoch),

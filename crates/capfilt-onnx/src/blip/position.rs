@@ -89,7 +89,10 @@ fn taps(from: usize, to: usize) -> Taps {
         .collect()
 }
 
-#[expect(clippy::cast_precision_loss, reason = "grids are far below 2^24 points")]
+#[expect(
+    clippy::cast_precision_loss,
+    reason = "grids are far below 2^24 points"
+)]
 fn smooth_taps(from: usize, to: usize) -> Taps {
     let scale = from as f64 / to as f64;
     let stretch = scale.max(1.0);

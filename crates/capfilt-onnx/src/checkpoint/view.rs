@@ -48,7 +48,7 @@ impl<'a> View<'a> {
 impl Checkpoint {
     /// Values of a tensor, a part of one or a transposed one, of shape `expected`; converted to f32,
     /// row-major.
-    pub(crate) fn read(&self, name: &str, expected: &[usize]) -> Result<Vec<f32>, ImportError> {
+    pub fn read(&self, name: &str, expected: &[usize]) -> Result<Vec<f32>, ImportError> {
         match (View::of(name), expected) {
             (None, _) => self.whole(name, expected),
             (Some(View::Part { of, index, count }), [rows, rest @ ..]) => {

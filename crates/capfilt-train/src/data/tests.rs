@@ -23,7 +23,7 @@ const SIZE: u32 = 8;
 
 /// A row of a test: id, encoded picture, captions.
 #[derive(Clone)]
-struct Given {
+pub(crate) struct Given {
     id: String,
     bytes: Option<Vec<u8>>,
     captions: Vec<(String, Source)>,
@@ -53,7 +53,7 @@ fn given(number: usize, captions: usize) -> Given {
     }
 }
 
-fn rows(numbers: impl IntoIterator<Item = usize>, captions: usize) -> Vec<Given> {
+pub(crate) fn rows(numbers: impl IntoIterator<Item = usize>, captions: usize) -> Vec<Given> {
     numbers
         .into_iter()
         .map(|number| given(number, captions))
@@ -71,7 +71,7 @@ fn images(rows: &[Given]) -> ArrayRef {
 }
 
 /// Writes a file as the pipeline does; its row groups have `group` rows.
-fn write(path: &Path, rows: &[Given], group: usize, pairs: &[(&str, &str)]) {
+pub(crate) fn write(path: &Path, rows: &[Given], group: usize, pairs: &[(&str, &str)]) {
     let schema = columns::dataset(&[]);
     let mut writer = PieceWriter::create(path, Arc::clone(&schema)).unwrap();
     for rows in rows.chunks(group) {
@@ -144,6 +144,7 @@ impl Lab {
                 ..Loading::default()
             },
             preprocess: Preprocess {
+                fit: capfilt_image::Fit::Stretch,
                 size: SIZE,
                 mean: [0.5; 3],
                 std: [0.25; 3],

@@ -17,8 +17,8 @@ pub use contrastive::{Contrastive, Momentum, Positives, Queue};
 pub use step::BlipStep;
 
 use crate::layers::{
-    Activation, Declared, KeyValue, attention, indices, layer_norm, linear, linear_rows, normalize,
-    thirds,
+    Activation, Declared, Dropout, KeyValue, attention, indices, layer_norm, linear, linear_rows,
+    normalize, thirds,
 };
 use crate::model::sizes::{SizeError, Text, Vision, check};
 use crate::operation::cross_entropy;
@@ -249,7 +249,7 @@ impl Blip {
                 VISION_EPSILON,
             );
             let (query, kv) = thirds(&linear(weights, &format!("{layer}.self_attn.qkv"), normed));
-            let seen = attention(query, kv, self.vision.heads, None, 0.0);
+            let seen = attention(query, kv, self.vision.heads, None, None);
             x = x + linear(weights, &format!("{layer}.self_attn.projection"), seen);
             let normed = layer_norm(
                 weights,
@@ -273,7 +273,7 @@ impl Blip {
         &self,
         weights: &Parameters,
         tokens: &Tokens,
-        dropped: f64,
+        dropped: Option<&Dropout>,
     ) -> Tensor<2> {
         let x = self.text(weights, Role::Encoder, tokens, None, dropped);
         normalize(linear_rows(weights, "text_proj", first(&x)))
@@ -285,7 +285,7 @@ impl Blip {
         weights: &Parameters,
         tokens: &Tokens,
         cross: &[KeyValue],
-        dropped: f64,
+        dropped: Option<&Dropout>,
     ) -> Tensor<2> {
         let x = self.text(weights, Role::Encoder, tokens, Some(cross), dropped);
         linear_rows(weights, "itm_head", first(&x))
@@ -299,7 +299,7 @@ impl Blip {
         tokens: &Tokens,
         cross: &[KeyValue],
         negatives: &Negatives,
-        dropped: f64,
+        dropped: Option<&Dropout>,
     ) -> (Tensor<1>, Tensor<2>) {
         let count = tokens.count();
         let device = cross[0].key.device();
@@ -325,7 +325,7 @@ impl Blip {
         tokens: &Tokens,
         cross: &[KeyValue],
         prompt: usize,
-        dropped: f64,
+        dropped: Option<&Dropout>,
     ) -> Tensor<1> {
         let x = self.text(weights, Role::Decoder, tokens, Some(cross), dropped);
         let [batch, length, width] = x.dims();

@@ -146,7 +146,7 @@ impl Tower {
     ) -> Tensor<3> {
         let normed = layer_norm(weights, &format!("{block}.ln_1"), x.clone(), EPSILON);
         let (query, kv) = thirds(&in_projection(weights, &format!("{block}.attn"), normed));
-        let seen = attention(query, kv, self.heads, mask, 0.0);
+        let seen = attention(query, kv, self.heads, mask, None);
         x + linear(weights, &format!("{block}.attn.out_proj"), seen)
     }
 
@@ -196,7 +196,7 @@ impl Tower {
             key: part(&image, 1),
             value: part(&image, 2),
         };
-        let seen = attention(part(&normed, 0), kv, self.heads, None, 0.0);
+        let seen = attention(part(&normed, 0), kv, self.heads, None, None);
         x + linear(weights, &format!("{block}.attn.out_proj"), seen)
     }
 }

@@ -37,7 +37,9 @@ pub(crate) async fn train(args: &cli::Train, session: &Session) -> Result<ExitCo
             unusable,
         } => {
             if unusable > 0 {
-                session.say(format_args!("left out   {unusable} rows without a usable picture or text"));
+                session.say(format_args!(
+                    "left out   {unusable} rows without a usable picture or text"
+                ));
             }
             if let Some(numbers) = held_out {
                 session.say(format_args!("held out   {}", in_words(&numbers)));
@@ -115,7 +117,10 @@ fn step(line: &StepLine) -> String {
 
 fn in_words(numbers: &HeldOutNumbers) -> String {
     let mut words = format!("{} pictures", numbers.pictures);
-    let recalls = [("text", numbers.text_recall), ("image", numbers.image_recall)];
+    let recalls = [
+        ("text", numbers.text_recall),
+        ("image", numbers.image_recall),
+    ];
     for (what, recall) in recalls {
         if let Some([one, five, ten]) = recall {
             let percent = |share: f64| 100.0 * share;

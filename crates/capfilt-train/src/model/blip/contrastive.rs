@@ -7,6 +7,7 @@ use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::Rng as _;
 
 use super::{Blip, LEAST_WEIGHT, Negatives};
+use crate::layers::Dropout;
 use crate::parameters::{Parameters, floats};
 use crate::tokens::Tokens;
 
@@ -121,7 +122,7 @@ impl Blip {
         pictures: &[u64],
         positives: Positives,
         alpha: f64,
-        dropped: f64,
+        dropped: Option<&Dropout>,
     ) -> Contrastive {
         let temperature = weights.get("temp");
         let followed = &momentum.weights;
@@ -207,9 +208,9 @@ fn soft_contrast(
     let across = candidates.clone().transpose();
     let opinion = teacher.clone().matmul(across.clone()) / temperature.clone().inner();
     let target = softmax(opinion, 1).mul_scalar(alpha) + right.clone().mul_scalar(1.0 - alpha);
-    let logits = student.clone().matmul(Tensor::from_inner(across)) / temperature.clone();
+    let logits = student.clone().matmul(across) / temperature.clone();
     let log = log_softmax(logits.clone(), 1);
-    let loss = (log * Tensor::from_inner(target)).sum_dim(1).mean().neg();
+    let loss = (log * target).sum_dim(1).mean().neg();
     (loss, logits.inner())
 }
 

@@ -5,6 +5,7 @@ use burn::tensor::Tensor;
 use capfilt_onnx::SpecialTokens;
 
 use super::{Blip, Contrastive, Mode, Momentum, Negatives, Positives, Role};
+use crate::layers::Dropout;
 use crate::model::{Losses, Pairs};
 use crate::parameters::Parameters;
 use crate::tokens::Tokens;
@@ -20,8 +21,8 @@ pub struct BlipStep<'a> {
     pub alpha: f64,
     /// Tokens of the prompt, \[DEC\] included, that `finetune-captioner` does not ask for.
     pub prompt: usize,
-    /// Share of features dropped.
-    pub dropped: f64,
+    /// What is dropped.
+    pub dropped: Option<&'a Dropout>,
 }
 
 impl Blip {
@@ -68,7 +69,7 @@ impl Blip {
         pairs: &Pairs,
         (image, cross, tokens): (&Tensor<3>, &[crate::layers::KeyValue], Tokens),
         momentum: &mut Momentum,
-        (alpha, dropped): (f64, f64),
+        (alpha, dropped): (f64, Option<&Dropout>),
         choose: impl FnOnce(&Contrastive) -> Negatives,
     ) -> (Tensor<1>, Tensor<1>) {
         let image_features = Self::image_features(weights, image);

@@ -81,7 +81,7 @@ fn a_step_of_pretraining_equals_pytorch() {
     golden.assert_close("out.image_embeds", &floats(image.clone()), 1e-4);
     let features = Blip::image_features(&weights, &image);
     golden.assert_close("out.image_feat", &floats(features), 1e-4);
-    let features = blip.text_features(&weights, &pairs.tokens, 0.0);
+    let features = blip.text_features(&weights, &pairs.tokens, None);
     golden.assert_close("out.text_feat", &floats(features), 1e-4);
     let cross = blip.cross(&weights, Role::Encoder, &image);
     let negatives = Negatives {
@@ -93,7 +93,7 @@ fn a_step_of_pretraining_equals_pytorch() {
         &pairs.tokens.starting_with(63),
         &cross,
         &negatives,
-        0.0,
+        None,
     );
     golden.assert_close("out.itm_logits", &floats(logits), 1e-4);
 
@@ -102,7 +102,7 @@ fn a_step_of_pretraining_equals_pytorch() {
         momentum: Some(&mut momentum),
         alpha: f64::from(golden.input("alpha").values[0]),
         prompt: 1,
-        dropped: 0.0,
+        dropped: None,
     };
     let losses = blip.losses(&weights, &pairs, step, |contrast| {
         golden.assert_close("out.weights_t2i", &contrast.text_to_image, 1e-4);
@@ -154,7 +154,7 @@ fn every_way_of_sharing_equals_pytorch() {
             momentum: Some(&mut momentum),
             alpha: f64::from(inputs.input("alpha").values[0]),
             prompt: 1,
-            dropped: 0.0,
+            dropped: None,
         };
         let losses = blip.losses(&weights, &pairs, step, |_| Negatives {
             images: inputs.places("negative_image"),
@@ -184,7 +184,7 @@ fn a_step_of_the_captioner_equals_pytorch() {
         momentum: None,
         alpha: 0.0,
         prompt: golden.places("prompt_length")[0],
-        dropped: 0.0,
+        dropped: None,
     };
     let losses = blip.losses(&weights, &pairs(&golden, vec![0, 1, 2, 3]), step, |_| {
         unreachable!("a captioner needs no wrong pairs")
@@ -216,7 +216,7 @@ fn a_step_of_the_filter_equals_pytorch() {
         momentum: Some(&mut momentum),
         alpha: f64::from(golden.input("alpha").values[0]),
         prompt: 1,
-        dropped: 0.0,
+        dropped: None,
     };
     let losses = blip.losses(&weights, &pairs, step, |contrast| {
         golden.assert_close("out.weights_t2i", &contrast.text_to_image, 1e-4);

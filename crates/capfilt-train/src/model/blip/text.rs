@@ -4,7 +4,7 @@ use burn::tensor::Tensor;
 
 use super::{Blip, Role, Sharing, TEXT_EPSILON};
 use crate::layers::{
-    Activation, Declared, KeyValue, attention, dropout, embed, layer_norm, linear, vector,
+    Activation, Declared, Dropout, KeyValue, attention, dropout, embed, layer_norm, linear, vector,
 };
 use crate::operation::{self, Mask};
 use crate::parameters::Parameters;
@@ -67,10 +67,12 @@ impl Blip {
 
     /// The name below a role's prefix of parameter `name`, if `role` works with it.
     pub(crate) fn plays<'a>(&self, role: Role, name: &'a str) -> Option<&'a str> {
-        [Role::Encoder, Role::Decoder].into_iter().find_map(|owner| {
-            let rest = name.strip_prefix(owner.prefix())?.strip_prefix('.')?;
-            (self.owner(role, Part::of(rest)) == owner).then_some(rest)
-        })
+        [Role::Encoder, Role::Decoder]
+            .into_iter()
+            .find_map(|owner| {
+                let rest = name.strip_prefix(owner.prefix())?.strip_prefix('.')?;
+                (self.owner(role, Part::of(rest)) == owner).then_some(rest)
+            })
     }
 
     /// Names below a role's prefix, with the matrices of a checkpoint.
@@ -162,7 +164,7 @@ impl Blip {
         role: Role,
         tokens: &Tokens,
         cross: Option<&[KeyValue]>,
-        dropped: f64,
+        dropped: Option<&Dropout>,
     ) -> Tensor<3> {
         let device = weights
             .get(&self.name(role, "embeddings.LayerNorm.bias"))
@@ -224,7 +226,7 @@ impl Blip {
         name: &str,
         x: Tensor<3>,
         y: Tensor<3>,
-        dropped: f64,
+        dropped: Option<&Dropout>,
     ) -> Tensor<3> {
         let y = linear(weights, &self.name(role, &format!("{name}.dense")), y);
         let norm = self.name(role, &format!("{name}.LayerNorm"));

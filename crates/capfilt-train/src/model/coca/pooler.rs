@@ -76,7 +76,7 @@ impl Pooler {
             value: project(tokens, "v", 2),
         };
         let query = project(query, "q", 0).expand([batch, queries, width]);
-        let seen = attention(query, kv, heads, None, 0.0);
+        let seen = attention(query, kv, heads, None, None);
         linear(weights, &format!("{name}.attn.out_proj"), seen)
     }
 }

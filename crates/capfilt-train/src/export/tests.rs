@@ -1,0 +1,149 @@
+use capfilt_models::{
+    CaptionOptions, Captioner, Device as ModelDevice, MatchOptions, Matcher, SessionOptions,
+    runtime,
+};
+use capfilt_onnx::Package;
+
+use super::*;
+use crate::caption::captions;
+use crate::data::evaluation;
+use crate::layers::{indices, patches};
+use crate::learner::tokens;
+use crate::model::blip::Role as BlipRole;
+use crate::parameters::floats;
+use crate::train::tests::{Folder, models};
+use crate::{Outcome, train};
+
+fn cpu() -> SessionOptions {
+    SessionOptions {
+        device: ModelDevice::Cpu,
+        ..SessionOptions::default()
+    }
+}
+
+/// The third point: what the trainer makes of pictures, and what its packages make of them.
+#[tokio::test(flavor = "multi_thread")]
+async fn packages_say_what_the_trainer_says() {
+    if let Err(error) = runtime::find(None) {
+        use std::io::Write as _;
+        // Past the test harness, which hides what `eprintln!` prints in tests that pass.
+        std::io::stderr()
+            .write_all(format!("skipped: {error}\n").as_bytes())
+            .unwrap();
+        return;
+    }
+    let folder = Folder::new();
+    for (name, model) in models() {
+        let mut file = folder.file(&model, "steps = 100\nlog-every = 100", "");
+        let output = folder.path().join(name);
+        file.output = Some(output.clone());
+        let outcome = train(&file, &|| false, &mut |_| {}).unwrap();
+        let Outcome::Finished { exported, .. } = outcome else {
+            panic!("{name}: {outcome:?}");
+        };
+        let vocabulary = Vocabulary::open(file.tokenizer.as_deref()).unwrap();
+        let device = burn::tensor::Device::flex();
+        let declarations = file.model.declare(vocabulary.size);
+        let mut weights = Parameters::new(declarations, 0, &device.clone().autodiff());
+        let checkpoint =
+            capfilt_onnx::Checkpoint::open(&output.join("checkpoints/00000100")).unwrap();
+        weights
+            .load(|name| {
+                let shape = checkpoint.shape(name)?.to_vec();
+                let values = checkpoint.read(name, &shape).ok()?;
+                Some(Stored { shape, values })
+            })
+            .unwrap();
+        let weights = weights.frozen(|_| true);
+        let views: Vec<_> = evaluation(
+            &file.data[0],
+            &file.preprocess(),
+            std::num::NonZeroUsize::MIN,
+        )
+        .unwrap()
+        .map(Result::unwrap)
+        .collect();
+        let pixels = views
+            .iter()
+            .flat_map(|view| view.pixels.clone())
+            .collect::<Vec<_>>();
+        let vision = file.model.vision();
+        let patches = patches(
+            &pixels,
+            views.len(),
+            vision.image_size,
+            vision.patch,
+            &device,
+        );
+        let family = &file.model;
+        for path in exported.packages {
+            let package = Package::open(&path).unwrap();
+            if path.ends_with("captioner") {
+                let own = captions(family, &weights, &vocabulary, patches.clone(), 12).unwrap();
+                let options = CaptionOptions {
+                    decoding: Some(
+                        serde_json::from_value(
+                            json!({"greedy": {"max-length": 12, "min-length": 0}}),
+                        )
+                        .unwrap(),
+                    ),
+                    ..CaptionOptions::default()
+                };
+                let captioner = Captioner::open(&package, &options, &cpu()).unwrap();
+                for (view, own) in views.iter().zip(own) {
+                    let caption = captioner
+                        .caption(view.pixels.clone(), [0; 32])
+                        .await
+                        .unwrap();
+                    assert_eq!(caption.text, own, "{name}, {}", view.id);
+                }
+            } else {
+                let matcher = Matcher::open(&package, &MatchOptions::default(), &cpu()).unwrap();
+                let texts: Vec<String> = views
+                    .iter()
+                    .take(5)
+                    .map(|view| view.texts[0].clone())
+                    .collect();
+                let tokens = tokens(family, &vocabulary, &texts).unwrap();
+                let features = family.image_features(&weights, patches.clone());
+                let similarities = features.similarities(&family.text_features(&weights, &tokens));
+                for (row, view) in views.iter().enumerate() {
+                    let scores = matcher
+                        .score(view.pixels.clone(), texts.clone())
+                        .await
+                        .unwrap();
+                    for (column, score) in scores.iter().enumerate() {
+                        let own = similarities[row * texts.len() + column];
+                        let got = score.similarity;
+                        assert!(
+                            (got - own).abs() < 1e-4,
+                            "{name}, {}: {got}, trainer {own}",
+                            view.id
+                        );
+                    }
+                    if let Family::Blip(blip) = family {
+                        let image = blip.image(&weights, patches.clone().narrow(0, row, 1));
+                        let cross: Vec<_> = blip
+                            .cross(&weights, BlipRole::Encoder, &image)
+                            .iter()
+                            .map(|kv| kv.select(&indices(&vec![0; texts.len()], &device)))
+                            .collect();
+                        let first = vocabulary.tokens().enc.unwrap();
+                        let logits =
+                            blip.match_logits(&weights, &tokens.starting_with(first), &cross, None);
+                        let own = floats(burn::tensor::activation::softmax(logits, 1));
+                        for (column, score) in scores.iter().enumerate() {
+                            let (got, own) =
+                                (score.match_probability.unwrap(), own[2 * column + 1]);
+                            assert!(
+                                (got - own).abs() < 1e-4,
+                                "{name}, {}: {got}, trainer {own}",
+                                view.id
+                            );
+                        }
+                    }
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,173 @@
+"""Trains the four families on emoji, one vendor held out, beside PyTorch on the same data.
+
+    python tests/bench/emoji.py --capfilt target/release/capfilt --data ../shared/data/emoji.parquet \\
+        --tokenizer ../shared/models/mini-blip/captioner/tokenizer.json --output out/emoji
+
+Every (program, family, seed) is a line of `OUTPUT/results.jsonl`; what has one is not done again. The models have about 1 to 2 million
+parameters and see 32 px. `--scale 0.1` makes a tenth of the steps. Then prints the table of the README.
+"""
+
+import argparse
+import collections
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pyarrow
+import pyarrow.parquet as parquet
+
+VENDOR = "fluent-emoji-flat"
+VISION = {"image-size": 32, "patch": 4, "width": 96, "layers": 4, "heads": 3}
+TEXT = {"width": 96, "layers": 4, "heads": 3, "positions": 16}
+EMBED = 64
+COCA = {"upper-layers": 2, "queries": 16, "pooler-heads": 3}
+QUEUE = 1024
+FAMILIES = {
+    "clip": {"steps": 1500, "batch": 64, "lr": 1e-3},
+    "coca": {"steps": 1500, "batch": 64, "lr": 1e-3},
+    "filip": {"steps": 1500, "batch": 64, "lr": 1e-3},
+    "blip": {"steps": 3000, "batch": 32, "lr": 1e-3},
+}
+
+
+def inline(values: dict) -> str:
+    """A table of TOML on one line."""
+    return "{ " + ", ".join(f"{key} = {json.dumps(value)}" for key, value in values.items()) + " }"
+
+
+def training(family: str, seed: int, steps: int, tokenizer: Path, seen: Path, held: Path) -> str:
+    """The training file."""
+    size = FAMILIES[family]
+    model = [f'family = "{family}"', f"vision = {inline(VISION)}", f"text = {inline(TEXT)}"]
+    if family == "blip":
+        model += [f"projection = {EMBED}", "dropout = 0.0", f"tokens = {TEXT['positions']}", f"queue = {QUEUE}"]
+        optimizer = 'kind = "adamw"\nweight-decay = 0.05'
+    else:
+        model += [f"embed = {TEXT['width'] if family == 'coca' else EMBED}"]
+        optimizer = 'kind = "adamw"\nbetas = [0.9, 0.98]\nepsilon = 1e-6\nweight-decay = 0.2'
+    if family == "coca":
+        model += [f"{key} = {value}" for key, value in COCA.items()]
+    columns = inline({"text": "caption"})
+    return "\n".join(
+        [
+            f"seed = {seed}",
+            f'tokenizer = "{tokenizer.resolve()}"',
+            "[model]",
+            *model,
+            "[[data]]",
+            f'shards = "{seen.resolve()}"',
+            f"columns = {columns}",
+            "[loading]",
+            'augmentation = { crop = [0.8, 1.0], flip = false, policy = "none" }',
+            "[training]",
+            f"batch = {size['batch']}",
+            f"steps = {steps}",
+            "log-every = 20",
+            "[optimizer]",
+            optimizer,
+            "[learning-rate]",
+            f"peak = {size['lr']}",
+            f"warm-up = {max(1, steps // 10)}",
+            "[held-out]",
+            f"every = {steps}",
+            f'data = {{ shards = "{held.resolve()}", columns = {columns} }}',
+        ]
+    )
+
+
+def split(data: Path, output: Path) -> tuple[Path, Path]:
+    """Files of the vendors that are seen and of the one that is held out, with ids."""
+    table = parquet.read_table(data)
+    ids = [f"{vendor}/{concept}" for vendor, concept in zip(table["vendor"].to_pylist(), table["concept"].to_pylist())]
+    table = table.append_column("id", pyarrow.array(ids))
+    is_held = pyarrow.compute.equal(table["vendor"], VENDOR)
+    seen, held = output / "seen.parquet", output / "held-out.parquet"
+    parquet.write_table(table.filter(pyarrow.compute.invert(is_held)), seen, row_group_size=1000)
+    parquet.write_table(table.filter(is_held), held, row_group_size=1000)
+    return seen, held
+
+
+def ours(arguments, family: str, seed: int, steps: int, seen: Path, held: Path) -> dict:
+    """A run of `capfilt train`."""
+    output = arguments.output / f"{family}-{seed}"
+    file = arguments.output / f"{family}-{seed}.toml"
+    file.write_text(training(family, seed, steps, arguments.tokenizer, seen, held))
+    begun = time.perf_counter()
+    subprocess.run([arguments.capfilt, "train", file, "--output", output], check=True)
+    seconds = time.perf_counter() - begun
+    lines = [json.loads(line) for line in (output / "progress.jsonl").read_text().splitlines()]
+    held_out = next(line["held-out"] for line in reversed(lines) if "held-out" in line)
+    percent = lambda recall: {"r1": 100 * recall[0], "r5": 100 * recall[1]}
+    return {
+        "seconds": seconds,
+        "image_to_text": percent(held_out["text-recall"]),
+        "text_to_image": percent(held_out["image-recall"]),
+        **({"cider_d": held_out["cider-d"]} if "cider-d" in held_out else {}),
+    }
+
+
+def torch(arguments, family: str, seed: int, steps: int) -> dict:
+    """A run of `emoji_torch.py`."""
+    config = {"vision": VISION, "text": TEXT, "embed": EMBED, "queue": QUEUE, "dropout": 0.0, **COCA, **FAMILIES[family], "steps": steps, "seed": seed}
+    file = arguments.output / f"{family}-{seed}.json"
+    file.write_text(json.dumps(config))
+    script = Path(__file__).parent / "emoji_torch.py"
+    command = [sys.executable, script, file, "--family", family, "--data", arguments.data, "--tokenizer", arguments.tokenizer, "--held-out", VENDOR]
+    done = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+    return {key: done[key] for key in ("seconds", "image_to_text", "text_to_image")}
+
+
+def table(results: list[dict]) -> str:
+    """Means and ranges over seeds."""
+    groups = collections.defaultdict(list)
+    for result in results:
+        groups[result["program"], result["family"], result["steps"]].append(result)
+
+    def spread(values: list[float], digits: int = 1) -> str:
+        mean = sum(values) / len(values)
+        return f"{mean:.{digits}f} ({min(values):.{digits}f} to {max(values):.{digits}f})" if len(values) > 1 else f"{mean:.{digits}f}"
+
+    rows = ["| program | family | steps | seeds | text R@1 | text R@5 | image R@1 | image R@5 | CIDEr-D | seconds |", "| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |"]
+    for (program, family, steps), found in sorted(groups.items(), key=lambda item: item[0][1:] + item[0][:1]):
+        recalls = [spread([one[way][k] for one in found]) for way in ("image_to_text", "text_to_image") for k in ("r1", "r5")]
+        cider = spread([one["cider_d"] for one in found], 2) if all("cider_d" in one for one in found) else ""
+        rows.append(f"| {' | '.join([program, family, str(steps), str(len(found)), *recalls, cider, spread([one['seconds'] for one in found], 0)])} |")
+    return "\n".join(rows)
+
+
+def main():
+    """Runs what is not done yet and prints the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--capfilt", type=Path, required=True)
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--tokenizer", type=Path, required=True)
+    parser.add_argument("--output", type=Path, required=True)
+    parser.add_argument("--families", nargs="+", choices=FAMILIES, default=list(FAMILIES))
+    parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
+    parser.add_argument("--programs", nargs="+", choices=("capfilt", "torch"), default=["capfilt", "torch"])
+    parser.add_argument("--scale", type=float, default=1.0)
+    arguments = parser.parse_args()
+    arguments.output.mkdir(parents=True, exist_ok=True)
+    seen, held = split(arguments.data, arguments.output)
+    file = arguments.output / "results.jsonl"
+    results = [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
+    done = {(one["program"], one["family"], one["seed"], one["steps"]) for one in results}
+    for seed in arguments.seeds:
+        for family in arguments.families:
+            steps = max(1, round(FAMILIES[family]["steps"] * arguments.scale))
+            for program in arguments.programs:
+                # open_clip has no FILIP.
+                if (program, family, seed, steps) in done or (program, family) == ("torch", "filip"):
+                    continue
+                run = ours(arguments, family, seed, steps, seen, held) if program == "capfilt" else torch(arguments, family, seed, steps)
+                result = {"program": program, "family": family, "seed": seed, "steps": steps, **run}
+                results.append(result)
+                with file.open("a") as opened:
+                    opened.write(json.dumps(result) + "\n")
+    print(table(results))
+
+
+if __name__ == "__main__":
+    main()

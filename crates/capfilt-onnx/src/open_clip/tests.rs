@@ -161,7 +161,7 @@ fn what_would_compute_something_else_is_refused_by_name() {
 #[test]
 fn a_tower_without_its_tensors_names_the_one_that_is_missing() {
     let error = error_of("clip", |config| {
-        config["model_cfg"]["text_cfg"]["layers"] = json!(3)
+        config["model_cfg"]["text_cfg"]["layers"] = json!(3);
     });
     assert!(
         error.contains("`transformer.resblocks.2.") && error.contains("is missing"),

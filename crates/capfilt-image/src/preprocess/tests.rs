@@ -41,7 +41,7 @@ fn an_unknown_key_is_refused() {
     assert!(error.contains("unknown field `crop`"), "{error}");
 }
 
-/// Pictures and their squares as open_clip's transform gives them (`tests/golden/contrastive.py`), from a
+/// Pictures and their squares as `open_clip`'s transform gives them (`tests/golden/contrastive.py`), from a
 /// safetensors file: a length, a JSON header, the values.
 #[test]
 fn a_cropped_square_is_the_middle_that_torchvision_keeps() {
@@ -49,7 +49,7 @@ fn a_cropped_square_is_the_middle_that_torchvision_keeps() {
         env!("CARGO_MANIFEST_DIR"),
         "/../../tests/golden/open_clip/crops.safetensors"
     );
-    let bytes = std::fs::read(path).unwrap();
+    let bytes = fs_err::read(path).unwrap();
     let (length, rest) = bytes.split_first_chunk().unwrap();
     let (header, data) = rest.split_at(usize::try_from(u64::from_le_bytes(*length)).unwrap());
     let header: serde_json::Value = serde_json::from_slice(header).unwrap();

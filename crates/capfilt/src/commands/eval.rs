@@ -75,7 +75,12 @@ fn metrics(args: &cli::Eval, manifest: &Manifest) -> Result<Vec<Metric>, EvalErr
             metrics.extend(matches);
             metrics.extend(args.truth.is_some().then_some(Metric::Filter));
         }
-        return Ok(metrics);
+        // What is left for FILIP is how well it filters.
+        return if metrics.is_empty() {
+            Err(EvalError::NoTruth)
+        } else {
+            Ok(metrics)
+        };
     }
     for &metric in &args.metrics {
         let needed = if metric.is_of_captions() {

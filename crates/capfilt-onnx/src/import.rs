@@ -53,7 +53,7 @@ pub(crate) struct About {
 /// What the graphs are made from.
 enum Model {
     Blip(blip::config::Config),
-    OpenClip(open_clip::config::Config),
+    OpenClip(Box<open_clip::config::Config>),
 }
 
 /// Writes the package `output` from a folder of Hugging Face or `open_clip`, or an original `.pth`
@@ -68,7 +68,7 @@ pub fn import(
     let checkpoint = Checkpoint::open(source)?;
     let (model, about) = if checkpoint.layout() == Layout::OpenClip {
         let (config, about) = open_clip::describe(source, &checkpoint, options)?;
-        (Model::OpenClip(config), about)
+        (Model::OpenClip(Box::new(config)), about)
     } else {
         let (config, about) = blip::describe(source, &checkpoint, options)?;
         (Model::Blip(config), about)

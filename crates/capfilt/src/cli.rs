@@ -238,8 +238,9 @@ pub(crate) struct Caption {
 /// Score texts against pictures: one JSON line per picture and text
 ///
 /// `match` is the probability that picture and text belong together, null for
-/// a package without a matching head; `similarity` is the cosine of their
-/// embeddings. Texts are judged in BLIP's cleaned form.
+/// a package without a matching head (CLIP, CoCa, FILIP); `similarity` is the
+/// cosine of their embeddings, in FILIP the mean of both ways of comparing
+/// tokens. BLIP judges texts in its cleaned form, the others as they are.
 #[derive(Args, Debug)]
 #[command(
     after_help = "Example:\n  capfilt score --model models/filter --text 'a red car' --text 'a cat' photo.jpg"
@@ -367,15 +368,17 @@ pub(crate) enum Model {
 
 /// Make a model package from a checkpoint
 ///
-/// Reads a Hugging Face folder (safetensors, sharded too, or
-/// `pytorch_model.bin`) or an original BLIP `.pth` file. Nothing in a
-/// checkpoint is executed.
+/// Reads a BLIP as a Hugging Face folder (safetensors, sharded too, or
+/// `pytorch_model.bin`) or an original `.pth` file, and a CLIP, CoCa or FILIP
+/// as a folder of open_clip (`open_clip_config.json`, its weights and a
+/// `tokenizer.json`). Nothing in a checkpoint is executed.
 #[derive(Args, Debug)]
 #[command(after_help = "Examples:
   capfilt model import blip-image-captioning-base/ --output models/captioner --precision fp16
-  capfilt model import model_base_retrieval_coco.pth --output models/filter --task filter")]
+  capfilt model import model_base_retrieval_coco.pth --output models/filter --task filter
+  capfilt model import CLIP-ViT-B-32-laion2B-s34B-b79K/ --output models/clip")]
 pub(crate) struct ModelImport {
-    /// Hugging Face folder or `.pth` file
+    /// Folder of Hugging Face or open_clip, or `.pth` file
     #[arg(value_name = "CHECKPOINT")]
     pub(crate) checkpoint: PathBuf,
     /// Folder for the package

@@ -98,6 +98,11 @@ pub(crate) enum EvalError {
         /// The tasks of the package.
         got: String,
     },
+    /// Ranking again without what ranks.
+    #[error(
+        "`--metrics recall-reranked` needs a BLIP filter: packages of CLIP, CoCa and FILIP have no matching head"
+    )]
+    NoMatchingHead,
     /// The filter metric without the truth.
     #[error("`--metrics filter` needs `--truth COLUMN`: which texts belong to their pictures")]
     NoTruth,
@@ -137,7 +142,10 @@ pub(crate) enum EvalError {
 impl EvalError {
     /// Whether the command line is wrong.
     pub(crate) fn is_usage(&self) -> bool {
-        matches!(self, Self::NoTruth | Self::Task { .. })
+        matches!(
+            self,
+            Self::NoTruth | Self::NoMatchingHead | Self::Task { .. }
+        )
     }
 }
 

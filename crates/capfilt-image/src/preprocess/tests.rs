@@ -40,3 +40,45 @@ fn an_unknown_key_is_refused() {
         .to_string();
     assert!(error.contains("unknown field `crop`"), "{error}");
 }
+
+/// Pictures and their squares as `open_clip`'s transform gives them (`tests/golden/contrastive.py`), from a
+/// safetensors file: a length, a JSON header, the values.
+#[test]
+fn a_cropped_square_is_the_middle_that_torchvision_keeps() {
+    let path = concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/../../tests/golden/open_clip/crops.safetensors"
+    );
+    let bytes = fs_err::read(path).unwrap();
+    let (length, rest) = bytes.split_first_chunk().unwrap();
+    let (header, data) = rest.split_at(usize::try_from(u64::from_le_bytes(*length)).unwrap());
+    let header: serde_json::Value = serde_json::from_slice(header).unwrap();
+    let picture = |name: &str| {
+        let entry = &header[name];
+        let number = |value: &serde_json::Value| usize::try_from(value.as_u64().unwrap()).unwrap();
+        let side = |axis: usize| u32::try_from(entry["shape"][axis].as_u64().unwrap()).unwrap();
+        let range = number(&entry["data_offsets"][0])..number(&entry["data_offsets"][1]);
+        Picture::try_new(side(1), side(0), data[range].to_vec()).unwrap()
+    };
+    let square = Square {
+        size: 24,
+        fit: Fit::Crop,
+    };
+    for name in ["wide", "tall", "square", "odd"] {
+        let seen = square.of(&picture(&format!("{name}.picture")));
+        let expected = picture(&format!("{name}.seen"));
+        assert!(seen == expected, "{name}");
+    }
+}
+
+#[test]
+fn a_picture_that_is_nearly_a_line_is_cut_before_it_is_enlarged() {
+    let picture = Picture::try_new(100_000, 1, vec![9; 300_000]).unwrap();
+    let square = Square {
+        size: 24,
+        fit: Fit::Crop,
+    };
+    let seen = square.of(&picture);
+    assert_eq!((seen.width(), seen.height()), (24, 24));
+    assert!(seen.pixels().iter().all(|&value| value == 9));
+}

@@ -96,7 +96,8 @@ mod tests {
             .unwrap();
         for row in 0..rows {
             for column in 0..columns {
-                assert_eq!(turned[column * rows + row], whole[row * columns + column]);
+                let (got, expected) = (turned[column * rows + row], whole[row * columns + column]);
+                assert_eq!(got.to_bits(), expected.to_bits());
             }
         }
         let error = checkpoint

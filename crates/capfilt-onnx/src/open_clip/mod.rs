@@ -4,6 +4,8 @@
 
 pub(crate) mod config;
 pub(crate) mod graphs;
+#[cfg(test)]
+mod tests;
 mod text;
 mod tokenizer;
 mod tower;

@@ -1,7 +1,7 @@
 //! `capfilt eval`.
 
 use capfilt_models::{CaptionOptions, Captioner, Decoding, MatchOptions, Matcher};
-use capfilt_onnx::{Package, Task};
+use capfilt_onnx::{Family, Manifest, Package, Task};
 use serde::Deserialize;
 
 use crate::cli;
@@ -19,7 +19,7 @@ use crate::session::Session;
 pub(crate) async fn eval(args: &cli::Eval, session: &Session) -> Result<ExitCode, Failure> {
     args.decoding.check()?;
     let package = Package::open(&args.model)?;
-    let metrics = metrics(args, &package.manifest.tasks)?;
+    let metrics = metrics(args, &package.manifest)?;
     let columns = Columns {
         image: args.image.clone(),
         text: args.text.clone(),
@@ -57,9 +57,15 @@ pub(crate) async fn eval(args: &cli::Eval, session: &Session) -> Result<ExitCode
 }
 
 /// What is asked for, or all that the package can do.
-fn metrics(args: &cli::Eval, tasks: &[Task]) -> Result<Vec<Metric>, EvalError> {
+fn metrics(args: &cli::Eval, manifest: &Manifest) -> Result<Vec<Metric>, EvalError> {
+    let tasks = &manifest.tasks;
     let captions = [Metric::Bleu, Metric::RougeL, Metric::CiderD];
-    let matches = [Metric::Recall, Metric::RecallReranked];
+    // Only BLIP has a matching head, and FILIP no single vector a picture.
+    let matches: &[Metric] = match manifest.family {
+        Family::Blip => &[Metric::Recall, Metric::RecallReranked],
+        Family::Clip | Family::Coca => &[Metric::Recall],
+        Family::Filip => &[],
+    };
     if args.metrics.is_empty() {
         let mut metrics = Vec::new();
         if tasks.contains(&Task::Captioner) {
@@ -69,7 +75,12 @@ fn metrics(args: &cli::Eval, tasks: &[Task]) -> Result<Vec<Metric>, EvalError> {
             metrics.extend(matches);
             metrics.extend(args.truth.is_some().then_some(Metric::Filter));
         }
-        return Ok(metrics);
+        // What is left for FILIP is how well it filters.
+        return if metrics.is_empty() {
+            Err(EvalError::NoTruth)
+        } else {
+            Ok(metrics)
+        };
     }
     for &metric in &args.metrics {
         let needed = if metric.is_of_captions() {
@@ -84,6 +95,9 @@ fn metrics(args: &cli::Eval, tasks: &[Task]) -> Result<Vec<Metric>, EvalError> {
                 needed: needed.as_str(),
                 got: got.join(", "),
             });
+        }
+        if metric == Metric::RecallReranked && manifest.family != Family::Blip {
+            return Err(EvalError::NoMatchingHead);
         }
         if metric == Metric::Filter && args.truth.is_none() {
             return Err(EvalError::NoTruth);

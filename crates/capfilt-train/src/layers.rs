@@ -3,7 +3,6 @@
 
 use std::cell::RefCell;
 
-use burn::tensor::activation::gelu;
 use burn::tensor::{Device, Int, Tensor, TensorData};
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::Rng as _;
@@ -128,7 +127,7 @@ pub(crate) enum Activation {
 impl Activation {
     pub(crate) fn of(self, x: Tensor<3>) -> Tensor<3> {
         match self {
-            Self::Gelu => gelu(x),
+            Self::Gelu => operation::gelu(x),
             Self::QuickGelu => x.clone() * burn::tensor::activation::sigmoid(x.mul_scalar(1.702)),
         }
     }

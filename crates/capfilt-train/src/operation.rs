@@ -1,7 +1,11 @@
 //! The operations that a training step spends its time in.
 
+mod gelu;
+
 use burn::tensor::activation::{log_softmax, softmax};
 use burn::tensor::{Bool, Int, Tensor, TensorData, module};
+
+pub(crate) use gelu::gelu;
 
 use crate::layers::{Dropout, dropout};
 

@@ -14,6 +14,9 @@ use crate::learning_rate::LearningRate;
 use crate::model::sizes::{SizeError, check};
 use crate::optimizer::OptimizerConfig;
 
+#[cfg(test)]
+mod tests;
+
 /// A training file: what is trained, on what, how, and where it goes.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]

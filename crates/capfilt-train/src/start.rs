@@ -8,6 +8,9 @@ use crate::family::Family;
 use crate::file::Start;
 use crate::parameters::{Declaration, ParameterError, Parameters, Stored};
 
+#[cfg(test)]
+mod tests;
+
 /// What came of a checkpoint.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Started {
@@ -110,11 +113,15 @@ fn fill(
             let own = weights.stored_like(&declaration.name, weights.get(&declaration.name));
             add_words(&mut stored, &own);
         }
-        if is_words(&declaration.name) && stored.shape.first() != declaration.shape.first() {
+        if let (Some(got), Some(expected)) = (
+            words(&declaration.name, &stored.shape),
+            words(&declaration.name, &declaration.shape),
+        ) && got != expected
+        {
             return Err(StartError::Vocabulary {
                 path: path.to_owned(),
-                got: stored.shape.first().copied().unwrap_or(0),
-                expected: declaration.shape.first().copied().unwrap_or(0),
+                got,
+                expected,
             });
         }
         weights
@@ -186,6 +193,17 @@ fn add_words(stored: &mut Stored, own: &Stored) {
             .values
             .extend_from_slice(&own.values[stored.values.len()..]);
         stored.shape.clone_from(&own.shape);
+    }
+}
+
+/// Words of the vocabulary that a parameter was made for, if it was made for one.
+fn words(name: &str, shape: &[usize]) -> Option<usize> {
+    if is_words(name) || name == "text_decoder.cls.predictions.bias" {
+        shape.first().copied()
+    } else if name == "text_decoder.text_projection" {
+        shape.last().copied()
+    } else {
+        None
     }
 }
 

@@ -15,7 +15,7 @@ enum Seen {
     /// Keys and values of BLIP's layers.
     Cross(Vec<KeyValue>),
     /// Pooled image tokens of CoCa.
-    Tokens(Tensor<3>),
+    Tokens(Box<Tensor<3>>),
 }
 
 /// Greedy captions of pictures, patches `[B, P, 3·p·p]`. A caption ends with the last token, or with
@@ -41,7 +41,7 @@ pub(crate) fn captions(
             (Seen::Cross(cross), vocabulary.texts().prompt(prompt)?)
         }
         Family::Coca(coca) => (
-            Seen::Tokens(coca.image(weights, patches).tokens),
+            Seen::Tokens(Box::new(coca.image(weights, patches).tokens)),
             vec![tokens.cls],
         ),
         Family::Clip(_) | Family::Filip(_) => return Ok(Vec::new()),
@@ -93,7 +93,7 @@ fn next(
         (Family::Coca(coca), Seen::Tokens(image)) => {
             let rows: Tensor<1, Int> = indices(rows, &image.device());
             let (_, x) = coca.text(weights, texts);
-            let x = coca.decode(weights, x, &image.clone().select(0, rows));
+            let x = coca.decode(weights, x, &image.as_ref().clone().select(0, rows));
             Coca::word_logits(weights, last(x))
         }
         _ => return Vec::new(),

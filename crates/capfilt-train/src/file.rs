@@ -64,7 +64,7 @@ pub struct Start {
     /// `.pth`, or a checkpoint of an earlier training.
     pub model: Option<PathBuf>,
     /// A vision transformer for the image encoder of a BLIP, under timm's names (`DeiT` and `ViT` on
-    /// ImageNet).
+    /// `ImageNet`).
     pub vision: Option<PathBuf>,
     /// A BERT for the text layers of a BLIP, under Hugging Face's names.
     pub text: Option<PathBuf>,

@@ -138,14 +138,14 @@ impl Activation {
 /// It draws from a generator of its own, so that what is dropped in a step follows from the step
 /// alone.
 #[derive(Debug)]
-pub struct Dropout {
+pub(crate) struct Dropout {
     rate: f64,
     random: RefCell<ChaCha8Rng>,
 }
 
 impl Dropout {
     /// [`None`] if nothing is dropped.
-    pub fn new(rate: f64, random: ChaCha8Rng) -> Option<Self> {
+    pub(crate) fn new(rate: f64, random: ChaCha8Rng) -> Option<Self> {
         (rate > 0.0).then(|| Self {
             rate,
             random: RefCell::new(random),

@@ -243,7 +243,7 @@ impl Learner {
     /// Holds temperatures in their bounds.
     fn clamp(&mut self) {
         match &self.family {
-            Family::Blip(blip) => blip.clamp(&mut self.weights),
+            Family::Blip(_) => Blip::clamp(&mut self.weights),
             Family::Clip(_) | Family::Coca(_) | Family::Filip(_) => {
                 self.weights.update(|declaration, value| {
                     let is_scale = declaration.name == "logit_scale";

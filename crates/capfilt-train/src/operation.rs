@@ -105,7 +105,7 @@ pub(crate) fn attention(
 }
 
 /// Mean over rows of the smoothed cross-entropy
-/// (1 - s)·(-log p_y) + s·mean_c(-log p_c), over all C classes. logits `[R, C]`, labels `[R]`.
+/// `(1 - s)·(-log p_y) + s·mean_c(-log p_c)`, over all C classes. logits `[R, C]`, labels `[R]`.
 pub(crate) fn cross_entropy(
     logits: Tensor<2>,
     labels: Tensor<1, Int>,

@@ -233,6 +233,7 @@ impl Parameters {
     }
 
     /// A copy of those for which `take` holds, without gradients.
+    #[must_use]
     pub fn frozen(&self, take: impl Fn(&str) -> bool) -> Self {
         let map = self
             .map

@@ -89,7 +89,7 @@ impl Tokens {
         let mut places = Vec::new();
         let mut labels = Vec::new();
         for (row, &length) in self.lengths.iter().enumerate() {
-            for column in skipped.saturating_sub(1).max(0)..length.saturating_sub(1) {
+            for column in skipped.saturating_sub(1)..length.saturating_sub(1) {
                 places.push(row * self.width + column);
                 labels.push(self.row(row)[column + 1]);
             }

@@ -5,13 +5,14 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use burn::tensor::Device;
+use capfilt_image::Preprocess;
 use capfilt_onnx::{ImportError, TokenizerError, Vocabulary};
 
 use crate::checkpoint::{self, CheckpointError};
 use crate::data::{DataError, Feed, Loader};
 use crate::export::{ExportError, Exported, export};
 use crate::family::Family;
-use crate::file::{DeviceName, TrainFile};
+use crate::file::{DeviceName, HeldOut, TrainFile};
 use crate::held_out::{HeldOutError, HeldOutNumbers, measure};
 use crate::learner::{Learner, StepNumbers, StepPlan};
 use crate::model::blip::Mode;
@@ -20,6 +21,9 @@ use crate::start::{StartError, Started, begin};
 
 #[cfg(test)]
 pub(crate) mod tests;
+
+/// Folder of checkpoints in the output.
+const CHECKPOINTS: &str = "checkpoints";
 
 /// What happens while a model is trained.
 #[derive(Debug)]
@@ -140,144 +144,61 @@ pub fn train(
     report: &mut dyn FnMut(Event<'_>),
 ) -> Result<Outcome, TrainError> {
     let output = file.output.clone().unwrap_or_default();
-    let written = |path: &Path| {
-        let path = path.to_owned();
-        move |source| TrainError::Output { path, source }
-    };
     fs_err::create_dir_all(&output).map_err(written(&output))?;
-    let lock = output.join(".lock");
-    let lock_file = fs_err::File::create(&lock).map_err(written(&lock))?;
-    match lock_file.file().try_lock() {
-        Ok(()) => {}
-        Err(TryLockError::WouldBlock) => return Err(TrainError::Busy { path: output }),
-        Err(TryLockError::Error(source)) => return Err(written(&lock)(source)),
-    }
-
-    let tokenizer =
-        file.tokenizer
-            .as_deref()
-            .or(file.start.model.as_deref().filter(|path| path.is_dir()));
-    let vocabulary = Vocabulary::open(tokenizer)?;
-    let device = device(file);
-    let mut learner = Learner::new(
-        file.model.clone(),
-        &vocabulary,
-        &file.optimizer,
-        file.training.average,
-        file.seed,
-        &device,
-    );
-    let preprocess = file.preprocess();
-    let feed = Feed {
-        sources: &file.data,
-        loading: &file.loading,
-        preprocess: &preprocess,
-        batch: file.training.batch.get(),
-        seed: file.seed,
-    };
-    let folder = output.join("checkpoints");
-    let last = checkpoint::list(&folder)?.pop().map(|(_, path)| path);
-    let (mut loader, mut step, mut best, started) = match &last {
-        Some(path) => {
-            let state = checkpoint::state(path, file)?;
-            let loader = Loader::open_at(&feed, &state.position)?;
-            checkpoint::restore(path, &state, &mut learner)?;
-            (loader, state.step, state.best, Vec::new())
-        }
-        None => {
-            let loader = Loader::open(&feed)?;
-            let started = begin(&file.start, &file.model, &mut learner.weights)?;
-            learner.follow(file.training.average);
-            (loader, 0, None, started)
-        }
-    };
-    let mut run = Run {
-        file,
-        progress: ProgressFile::open(&output.join("progress.jsonl"), step)
-            .map_err(written(&output))?,
-        folder,
-        last,
-        steps: file.steps(loader.samples_per_epoch()),
-        per_epoch: file.steps_per_epoch(loader.samples_per_epoch()),
-        prompt: learner.prompt_tokens(&vocabulary)?,
-    };
-    report(Event::Begun {
-        parameters: learner.weights.size(),
-        steps: run.steps,
-        done: step,
-        samples_per_epoch: loader.samples_per_epoch(),
-        started: &started,
-    });
-
-    let mut measured: Option<HeldOutNumbers> = None;
-    let mut pace = Pace {
-        spent: Duration::ZERO,
-        steps: 0,
-    };
-    while step < run.steps {
+    let _lock = lock(&output)?;
+    let mut run = Run::open(file, output, report)?;
+    while run.step < run.steps {
         let begun = Instant::now();
-        let numbers = run.step(step, &mut learner, &mut loader, &vocabulary)?;
-        pace.add(begun.elapsed());
-        step += 1;
-        let is_last = step == run.steps;
-        if step.is_multiple_of(file.training.log_every) || is_last {
-            let line = run.line(step, numbers, &mut pace, &loader);
-            run.progress.add(&line).map_err(written(&output))?;
+        let numbers = run.learn()?;
+        run.pace.add(begun.elapsed());
+        let is_last = run.step == run.steps;
+        if run.step.is_multiple_of(file.training.log_every) || is_last {
+            let line = run.line(numbers);
+            run.note(&line)?;
             report(Event::Step(&line));
         }
-        let mut improved = false;
-        if let Some(held_out) = &file.held_out
-            && (step.is_multiple_of(held_out.every) || is_last)
-        {
-            let weights = learner.best_known();
-            let inner = device.clone().inner();
-            let (family, data) = (&file.model, &held_out.data);
-            let numbers = measure(family, &weights, &vocabulary, data, &preprocess, &inner)?;
-            if let Some(score) = numbers.score()
-                && best.is_none_or(|(so_far, _)| score > so_far)
-            {
-                best = Some((score, step));
-                improved = true;
+        let improved = match &file.held_out {
+            Some(held_out) if run.step.is_multiple_of(held_out.every) || is_last => {
+                run.look(held_out, report)?
             }
-            let line = HeldOutLine {
-                step,
-                held_out: numbers,
-            };
-            run.progress.add(&line).map_err(written(&output))?;
-            report(Event::HeldOut(&line));
-            measured = Some(line.held_out);
-        }
+            _ => false,
+        };
         let stopped = !is_last && stop();
-        if improved || stopped || is_last || step.is_multiple_of(file.checkpoints.every) {
-            let position = loader.position();
-            let path = checkpoint::save(&run.folder, file, &learner, (step, position, best))?;
-            checkpoint::prune(
-                &run.folder,
-                file.checkpoints.keep.get(),
-                best.map(|(_, step)| step),
-            )?;
-            report(Event::Saved(&path));
-            run.last = Some(path.clone());
+        if improved || stopped || is_last || run.step.is_multiple_of(file.checkpoints.every) {
+            let checkpoint = run.save()?;
+            report(Event::Saved(&checkpoint));
             if stopped {
-                return Ok(Outcome::Stopped {
-                    step,
-                    checkpoint: path,
-                });
+                let step = run.step;
+                return Ok(Outcome::Stopped { step, checkpoint });
             }
         }
     }
-    let exported = export(
-        &output,
-        &file.model,
-        &learner.best_known(),
-        &vocabulary,
-        &preprocess,
-    )?;
+    let weights = run.learner.best_known();
+    let (vocabulary, preprocess) = (&run.vocabulary, &run.preprocess);
+    let exported = export(&run.output, &file.model, &weights, vocabulary, preprocess)?;
     Ok(Outcome::Finished {
         exported,
-        held_out: measured,
-        unusable: loader.corrupt().len(),
+        held_out: run.measured,
+        unusable: run.loader.corrupt().len(),
     })
+}
+
+fn written(path: &Path) -> impl FnOnce(std::io::Error) -> TrainError + use<> {
+    let path = path.to_owned();
+    move |source| TrainError::Output { path, source }
+}
+
+/// Keeps others away from `output` until it is dropped.
+fn lock(output: &Path) -> Result<fs_err::File, TrainError> {
+    let path = output.join(".lock");
+    let lock = fs_err::File::create(&path).map_err(written(&path))?;
+    match lock.file().try_lock() {
+        Ok(()) => Ok(lock),
+        Err(TryLockError::WouldBlock) => Err(TrainError::Busy {
+            path: output.to_owned(),
+        }),
+        Err(TryLockError::Error(source)) => Err(written(&path)(source)),
+    }
 }
 
 fn device(file: &TrainFile) -> Device {
@@ -292,47 +213,169 @@ fn device(file: &TrainFile) -> Device {
     }
 }
 
+/// A training under way.
 struct Run<'a> {
     file: &'a TrainFile,
+    output: PathBuf,
+    vocabulary: Vocabulary,
+    preprocess: Preprocess,
+    learner: Learner,
+    loader: Loader,
     progress: ProgressFile,
-    folder: PathBuf,
-    /// The last checkpoint.
-    last: Option<PathBuf>,
+    pace: Pace,
+    /// Steps in all, and of an epoch.
     steps: u64,
     per_epoch: u64,
+    /// Tokens of the prompt that are not asked for.
     prompt: usize,
+    /// Steps that are done.
+    step: u64,
+    /// What held-out data said at best, and after which step; and what it said last.
+    best: Option<(f64, u64)>,
+    measured: Option<HeldOutNumbers>,
+    /// The last checkpoint.
+    last: Option<PathBuf>,
 }
 
-impl Run<'_> {
-    /// Step `step`, from 0.
-    fn step(
-        &self,
-        step: u64,
-        learner: &mut Learner,
-        loader: &mut Loader,
-        vocabulary: &Vocabulary,
-    ) -> Result<StepNumbers, TrainError> {
+impl<'a> Run<'a> {
+    /// Opens everything, and takes up the last checkpoint.
+    fn open(
+        file: &'a TrainFile,
+        output: PathBuf,
+        report: &mut dyn FnMut(Event<'_>),
+    ) -> Result<Self, TrainError> {
+        let beside = file.start.model.as_deref().filter(|path| path.is_dir());
+        let vocabulary = Vocabulary::open(file.tokenizer.as_deref().or(beside))?;
+        let average = file.training.average;
+        let mut learner = Learner::new(
+            file.model.clone(),
+            &vocabulary,
+            &file.optimizer,
+            average,
+            file.seed,
+            &device(file),
+        );
+        let preprocess = file.preprocess();
+        let feed = Feed {
+            sources: &file.data,
+            loading: &file.loading,
+            preprocess: &preprocess,
+            batch: file.training.batch.get(),
+            seed: file.seed,
+        };
+        let mut kept = checkpoint::list(&output.join(CHECKPOINTS))?;
+        let last = kept.pop().map(|(_, path)| path);
+        let mut started = Vec::new();
+        let (loader, step, best) = if let Some(path) = &last {
+            let state = checkpoint::state(path, file)?;
+            let loader = Loader::open_at(&feed, &state.position)?;
+            checkpoint::restore(path, &state, &mut learner)?;
+            (loader, state.step, state.best)
+        } else {
+            let loader = Loader::open(&feed)?;
+            started = begin(&file.start, &file.model, &mut learner.weights)?;
+            learner.follow(average);
+            (loader, 0, None)
+        };
+        let progress = output.join("progress.jsonl");
+        let samples_per_epoch = loader.samples_per_epoch();
+        let run = Self {
+            file,
+            progress: ProgressFile::open(&progress, step).map_err(written(&progress))?,
+            pace: Pace::default(),
+            steps: file.steps(samples_per_epoch),
+            per_epoch: file.steps_per_epoch(samples_per_epoch),
+            prompt: learner.prompt_tokens(&vocabulary)?,
+            output,
+            vocabulary,
+            preprocess,
+            learner,
+            loader,
+            step,
+            best,
+            measured: None,
+            last,
+        };
+        report(Event::Begun {
+            parameters: run.learner.weights.size(),
+            steps: run.steps,
+            done: step,
+            samples_per_epoch,
+            started: &started,
+        });
+        Ok(run)
+    }
+
+    /// Makes the next step.
+    fn learn(&mut self) -> Result<StepNumbers, TrainError> {
         let training = &self.file.training;
         let mut batches = Vec::new();
         let mut ids = Vec::new();
         for _ in 0..training.accumulate.get() {
-            let batch = loader.next_batch()?;
-            batches.push(learner.pairs(&batch, vocabulary, &learner.device)?);
+            let batch = self.loader.next_batch()?;
+            let device = &self.learner.device;
+            batches.push(self.learner.pairs(&batch, &self.vocabulary, device)?);
             ids.extend(batch.ids);
         }
+        let step = self.step;
+        let rate = &self.file.learning_rate;
         let plan = StepPlan {
             step,
-            learning_rate: self.file.learning_rate.at(step, self.steps, self.per_epoch),
+            learning_rate: rate.at(step, self.steps, self.per_epoch),
             alpha: self.alpha(step),
             clip_norm: training.clip_norm,
         };
-        learner
-            .step(&batches, self.prompt, plan)
-            .ok_or_else(|| TrainError::NotFinite {
-                step,
-                ids,
-                checkpoint: self.last.clone(),
-            })
+        let numbers = self.learner.step(&batches, self.prompt, plan);
+        self.step += 1;
+        numbers.ok_or_else(|| TrainError::NotFinite {
+            step,
+            ids,
+            checkpoint: self.last.clone(),
+        })
+    }
+
+    /// Adds a line to the progress.
+    fn note(&self, line: &impl serde::Serialize) -> Result<(), TrainError> {
+        self.progress.add(line).map_err(written(&self.output))
+    }
+
+    /// Measures held-out data. Whether it is better than ever before.
+    fn look(
+        &mut self,
+        held_out: &HeldOut,
+        report: &mut dyn FnMut(Event<'_>),
+    ) -> Result<bool, TrainError> {
+        let numbers = measure(
+            &self.file.model,
+            &self.learner.best_known(),
+            &self.vocabulary,
+            &held_out.data,
+            &self.preprocess,
+            &self.learner.device.clone().inner(),
+        )?;
+        let step = self.step;
+        let is_best = |score: &f64| self.best.is_none_or(|(best, _)| *score > best);
+        let improved = numbers.score().filter(is_best);
+        self.best = improved.map(|score| (score, step)).or(self.best);
+        let line = HeldOutLine {
+            step,
+            held_out: numbers,
+        };
+        self.note(&line)?;
+        report(Event::HeldOut(&line));
+        self.measured = Some(line.held_out);
+        Ok(improved.is_some())
+    }
+
+    /// Saves a checkpoint and removes old ones.
+    fn save(&mut self) -> Result<PathBuf, TrainError> {
+        let folder = self.output.join(CHECKPOINTS);
+        let now = (self.step, self.loader.position(), self.best);
+        let path = checkpoint::save(&folder, self.file, &self.learner, now)?;
+        let best = self.best.map(|(_, step)| step);
+        checkpoint::prune(&folder, self.file.checkpoints.keep.get(), best)?;
+        self.last = Some(path.clone());
+        Ok(path)
     }
 
     /// Weight of the momentum model's opinion: it grows over the first two epochs of pretraining,
@@ -352,31 +395,30 @@ impl Run<'_> {
         clippy::cast_precision_loss,
         reason = "steps and samples are far below 2^52"
     )]
-    fn line(&self, step: u64, numbers: StepNumbers, pace: &mut Pace, loader: &Loader) -> StepLine {
+    fn line(&mut self, numbers: StepNumbers) -> StepLine {
         let of_a_step = self.file.samples_per_step();
-        let steps_per_second = pace.lap();
-        let learning_rate = &self.file.learning_rate;
+        let (step, steps) = (self.step, self.steps);
+        let steps_per_second = self.pace.lap();
+        let losses = numbers.losses.into_iter();
+        let rate = &self.file.learning_rate;
         StepLine {
             step,
-            steps: self.steps,
-            epoch: (step * of_a_step) as f64 / loader.samples_per_epoch().max(1) as f64,
+            steps,
+            epoch: (step * of_a_step) as f64 / self.loader.samples_per_epoch().max(1) as f64,
             samples: step * of_a_step,
-            losses: numbers
-                .losses
-                .into_iter()
-                .map(|(name, loss)| (name.to_owned(), loss))
-                .collect(),
+            losses: losses.map(|(name, loss)| (name.to_owned(), loss)).collect(),
             total: numbers.total,
             gradient_norm: numbers.gradient_norm,
-            learning_rate: learning_rate.at(step - 1, self.steps, self.per_epoch),
+            learning_rate: rate.at(step - 1, steps, self.per_epoch),
             samples_per_second: steps_per_second * of_a_step as f64,
-            unusable: loader.corrupt().len(),
-            seconds_left: (self.steps - step) as f64 / steps_per_second.max(f64::MIN_POSITIVE),
+            unusable: self.loader.corrupt().len(),
+            seconds_left: (steps - step) as f64 / steps_per_second.max(f64::MIN_POSITIVE),
         }
     }
 }
 
 /// Steps per second, without what comes between them.
+#[derive(Default)]
 struct Pace {
     spent: Duration,
     steps: u64,

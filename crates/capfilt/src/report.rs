@@ -14,6 +14,7 @@ mod histogram;
 mod page;
 mod pictures;
 mod survey;
+mod training;
 
 pub(crate) use self::chosen::{Judged, Row, Why};
 pub(crate) use self::page::visible;
@@ -32,7 +33,7 @@ const PICTURES: usize = 60;
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ReportError {
     /// The folder has no `scored` folder with files in it.
-    #[error("`{}` is no output folder of a run: it has no `scored/*.parquet`", .0)]
+    #[error("`{}` is no output folder: it has neither `scored/*.parquet` of a run nor `progress.jsonl` of a training", .0)]
     NoOutput(Location),
     /// The output cannot be listed, or `run.json` not be read.
     #[error("cannot read the output")]
@@ -68,7 +69,7 @@ impl ReportError {
     pub(crate) fn hint(&self) -> Option<String> {
         match self {
             Self::NoOutput(_) => {
-                Some("name the folder that `capfilt run` wrote into (`[sink] output`)".to_owned())
+                Some("name the folder that `capfilt run` or `capfilt train` wrote into".to_owned())
             }
             Self::Footer(_) | Self::Column { .. } | Self::Facts { .. } => Some(
                 "the file is damaged or not ours; remove it and run the pipeline again".to_owned(),
@@ -83,8 +84,13 @@ pub(crate) fn survey(output: &Location) -> Result<Survey, ReportError> {
     survey::take(output, facts::read(output)?.threshold)
 }
 
-/// Writes `report.html` into the output folder of a run, and says where it is.
+/// Writes `report.html` into the output folder of a run or a training, and says where it is.
 pub(crate) fn write(output: &Location) -> Result<Location, ReportError> {
+    if let Some(page) = training::page(output)? {
+        let path = output.join(NAME);
+        path.replace(page.as_bytes())?;
+        return Ok(path);
+    }
     let facts = facts::read(output)?;
     let mut survey = survey::take(output, facts.threshold)?;
     let shown = pictures::of(survey.chosen.best(PICTURES), &mut survey.problems);

@@ -6,10 +6,11 @@ use capfilt_onnx::Package;
 
 use super::*;
 use crate::caption::captions;
-use crate::data::evaluation;
+use burn::tensor::Tensor;
+
+use crate::data::{Viewed, evaluation};
 use crate::layers::{indices, patches};
 use crate::learner::tokens;
-use crate::model::blip::Role as BlipRole;
 use crate::parameters::floats;
 use crate::train::tests::{Folder, models};
 use crate::{Outcome, train};
@@ -75,75 +76,95 @@ async fn packages_say_what_the_trainer_says() {
             vision.patch,
             &device,
         );
-        let family = &file.model;
         for path in exported.packages {
+            let trained = Trained {
+                name,
+                family: &file.model,
+                weights: &weights,
+                vocabulary: &vocabulary,
+                views: &views,
+                patches: &patches,
+            };
             let package = Package::open(&path).unwrap();
             if path.ends_with("captioner") {
-                let own = captions(family, &weights, &vocabulary, patches.clone(), 12).unwrap();
-                let options = CaptionOptions {
-                    decoding: Some(
-                        serde_json::from_value(
-                            json!({"greedy": {"max-length": 12, "min-length": 0}}),
-                        )
-                        .unwrap(),
-                    ),
-                    ..CaptionOptions::default()
-                };
-                let captioner = Captioner::open(&package, &options, &cpu()).unwrap();
-                for (view, own) in views.iter().zip(own) {
-                    let caption = captioner
-                        .caption(view.pixels.clone(), [0; 32])
-                        .await
-                        .unwrap();
-                    assert_eq!(caption.text, own, "{name}, {}", view.id);
-                }
+                trained.writes_as(&package).await;
             } else {
-                let matcher = Matcher::open(&package, &MatchOptions::default(), &cpu()).unwrap();
-                let texts: Vec<String> = views
-                    .iter()
-                    .take(5)
-                    .map(|view| view.texts[0].clone())
-                    .collect();
-                let tokens = tokens(family, &vocabulary, &texts).unwrap();
-                let features = family.image_features(&weights, patches.clone());
-                let similarities = features.similarities(&family.text_features(&weights, &tokens));
-                for (row, view) in views.iter().enumerate() {
-                    let scores = matcher
-                        .score(view.pixels.clone(), texts.clone())
-                        .await
-                        .unwrap();
-                    for (column, score) in scores.iter().enumerate() {
-                        let own = similarities[row * texts.len() + column];
-                        let got = score.similarity;
-                        assert!(
-                            (got - own).abs() < 1e-4,
-                            "{name}, {}: {got}, trainer {own}",
-                            view.id
-                        );
-                    }
-                    if let Family::Blip(blip) = family {
-                        let image = blip.image(&weights, patches.clone().narrow(0, row, 1));
-                        let cross: Vec<_> = blip
-                            .cross(&weights, BlipRole::Encoder, &image)
-                            .iter()
-                            .map(|kv| kv.select(&indices(&vec![0; texts.len()], &device)))
-                            .collect();
-                        let first = vocabulary.tokens().enc.unwrap();
-                        let logits =
-                            blip.match_logits(&weights, &tokens.starting_with(first), &cross, None);
-                        let own = floats(burn::tensor::activation::softmax(logits, 1));
-                        for (column, score) in scores.iter().enumerate() {
-                            let (got, own) =
-                                (score.match_probability.unwrap(), own[2 * column + 1]);
-                            assert!(
-                                (got - own).abs() < 1e-4,
-                                "{name}, {}: {got}, trainer {own}",
-                                view.id
-                            );
-                        }
-                    }
+                trained.scores_as(&package).await;
+            }
+        }
+    }
+}
+
+struct Trained<'a> {
+    name: &'a str,
+    family: &'a Family,
+    weights: &'a Parameters,
+    vocabulary: &'a Vocabulary,
+    views: &'a [Viewed],
+    patches: &'a Tensor<3>,
+}
+
+impl Trained<'_> {
+    async fn writes_as(&self, package: &Package) {
+        let patches = self.patches.clone();
+        let own = captions(self.family, self.weights, self.vocabulary, patches, 12).unwrap();
+        let greedy = json!({"greedy": {"max-length": 12, "min-length": 0}});
+        let options = CaptionOptions {
+            decoding: Some(serde_json::from_value(greedy).unwrap()),
+            ..CaptionOptions::default()
+        };
+        let captioner = Captioner::open(package, &options, &cpu()).unwrap();
+        for (view, own) in self.views.iter().zip(own) {
+            let caption = captioner
+                .caption(view.pixels.clone(), [0; 32])
+                .await
+                .unwrap();
+            assert_eq!(caption.text, own, "{}, {}", self.name, view.id);
+        }
+    }
+
+    async fn scores_as(&self, package: &Package) {
+        let (family, weights) = (self.family, self.weights);
+        let matcher = Matcher::open(package, &MatchOptions::default(), &cpu()).unwrap();
+        let texts: Vec<String> = self
+            .views
+            .iter()
+            .take(5)
+            .map(|view| view.texts[0].clone())
+            .collect();
+        let tokens = tokens(family, self.vocabulary, &texts).unwrap();
+        let features = family.image_features(weights, self.patches.clone());
+        let similarities = features.similarities(&family.text_features(weights, &tokens));
+        for (row, view) in self.views.iter().enumerate() {
+            let scores = matcher
+                .score(view.pixels.clone(), texts.clone())
+                .await
+                .unwrap();
+            let own = &similarities[row * texts.len()..];
+            for (score, own) in scores.iter().zip(own) {
+                self.assert_close(view, score.similarity, *own);
+            }
+            if let Family::Blip(blip) = family {
+                let image = blip.image(weights, self.patches.clone().narrow(0, row, 1));
+                let same = indices(&vec![0; texts.len()], &image.device());
+                let cross = blip.cross(weights, Role::Encoder, &image);
+                let cross: Vec<_> = cross.iter().map(|kv| kv.select(&same)).collect();
+                let tokens = tokens.starting_with(self.vocabulary.tokens().enc.unwrap());
+                let logits = blip.match_logits(weights, &tokens, &cross, None);
+                let own = floats(burn::tensor::activation::softmax(logits, 1));
+                for (score, own) in scores.iter().zip(own.chunks_exact(2)) {
+                    self.assert_close(view, score.match_probability.unwrap(), own[1]);
                 }
             }
         }
+    }
+
+    fn assert_close(&self, view: &Viewed, got: f32, own: f32) {
+        assert!(
+            (got - own).abs() < 1e-4,
+            "{}, {}: {got}, trainer {own}",
+            self.name,
+            view.id
+        );
     }
 }

@@ -13,8 +13,8 @@ use burn::tensor::{Int, Tensor};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-pub use contrastive::{Contrastive, Momentum, Positives, Queue};
-pub use step::BlipStep;
+pub(crate) use contrastive::{Contrastive, Momentum, Positives, Queue};
+pub(crate) use step::BlipStep;
 
 use crate::layers::{
     Activation, Declared, Dropout, KeyValue, attention, indices, layer_norm, linear, linear_rows,
@@ -341,11 +341,11 @@ impl Blip {
 
 /// Wrong partners: of every text a picture, of every picture a text.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Negatives {
+pub(crate) struct Negatives {
     /// Picture for text k.
-    pub images: Vec<usize>,
+    pub(crate) images: Vec<usize>,
     /// Text for picture k.
-    pub texts: Vec<usize>,
+    pub(crate) texts: Vec<usize>,
 }
 
 /// The first token of every row, `[B, W]`.

@@ -47,7 +47,7 @@ impl Gelu for Flex {
 }
 
 /// The gradient of x: that of the result times Φ(x) + x·φ(x).
-fn backward(x: FloatTensor<Flex>, gradient: FloatTensor<Flex>) -> FloatTensor<Flex> {
+fn backward(x: &FloatTensor<Flex>, gradient: &FloatTensor<Flex>) -> FloatTensor<Flex> {
     let (x, gradient) = (x.to_contiguous(), gradient.to_contiguous());
     let shape = x.layout().shape().clone();
     let given = x.as_slice::<f32>().unwrap_or_default();
@@ -80,7 +80,7 @@ impl<C: CheckpointStrategy> Gelu for Autodiff<Flex, C> {
             ) {
                 let x = checkpointer.retrieve_node_output(ops.state);
                 unary::<Flex, _>(ops.parents, ops.node, gradients, |gradient| {
-                    backward(x, gradient)
+                    backward(&x, &gradient)
                 });
             }
         }
@@ -144,7 +144,9 @@ mod tests {
 
     #[test]
     fn values_and_gradients_equal_the_library() {
-        let numbers: Vec<f32> = (-2_000..=2_000).map(|step| step as f32 * 0.01).collect();
+        let numbers: Vec<f32> = (-2_000i16..=2_000)
+            .map(|step| f32::from(step) * 0.01)
+            .collect();
         let count = numbers.len();
         let x = Tensor::<3>::from_data(TensorData::new(numbers, [1, 1, count]), &device())
             .require_grad();

@@ -1,3 +1,8 @@
+#![expect(
+    clippy::cast_precision_loss,
+    reason = "ids and counts of tests are small"
+)]
+
 use std::cell::Cell;
 
 use tempfile::TempDir;
@@ -42,9 +47,11 @@ impl Folder {
     pub(crate) fn new() -> Self {
         let folder = TempDir::new().unwrap();
         write(&folder.path().join("data.parquet"), &rows(0..24, 2), 8, &[]);
-        let digits: String = (0..24).map(|number| format!("{number}\n")).collect();
-        let words =
-            format!("[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\nrow\ncaption\na\npicture\nof\n{digits}");
+        let digits: Vec<String> = (0..24).map(|number| number.to_string()).collect();
+        let words = format!(
+            "[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\nrow\ncaption\na\npicture\nof\n{}",
+            digits.join("\n")
+        );
         fs_err::write(folder.path().join("vocab.txt"), words).unwrap();
         Self(folder)
     }

@@ -2,12 +2,14 @@
 
 use std::time::{Duration, Instant};
 
+use capfilt_data::Location;
 use capfilt_train::{Event, HeldOutNumbers, Outcome, StepLine, TrainFile};
 use indicatif::HumanDuration;
 
 use crate::cli;
 use crate::exit::ExitCode;
 use crate::failure::Failure;
+use crate::report;
 use crate::session::Session;
 use crate::signals;
 
@@ -21,6 +23,7 @@ const BETWEEN: Duration = Duration::from_secs(2);
 pub(crate) async fn train(args: &cli::Train, session: &Session) -> Result<ExitCode, Failure> {
     let file = TrainFile::load(&args.training, args.output.as_deref())?;
     let told = session.clone();
+    let output = file.output.clone().unwrap_or_default();
     let work = tokio::task::spawn_blocking(move || {
         let stop = told.stop().clone();
         let mut last: Option<Instant> = None;
@@ -50,6 +53,8 @@ pub(crate) async fn train(args: &cli::Train, session: &Session) -> Result<ExitCo
             for package in &exported.packages {
                 session.say(format_args!("package    {}", package.display()));
             }
+            let page = report::write(&Location::File(output))?;
+            session.say(format_args!("page       {page}"));
             Ok(ExitCode::Done)
         }
         Outcome::Stopped { .. } => Err(Failure::Interrupted),

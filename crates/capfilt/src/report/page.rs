@@ -15,9 +15,23 @@ const STYLE: &str = include_str!("style.css");
 const POLICY: &str = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; \
                       base-uri 'none'; form-action 'none'";
 
-/// The whole page.
+/// The whole page of a run.
 pub(crate) fn render(facts: &Facts, survey: &Survey, shown: &[Shown]) -> String {
     let name = facts.name.as_deref().unwrap_or("a run");
+    let main = html! {
+        @if !survey.problems.is_empty() { (problems(&survey.problems)) }
+        (numbers(survey))
+        (fates(survey))
+        (removals(survey))
+        (scores(facts, survey))
+        (pictures(shown))
+        (run(facts))
+    };
+    whole(name, "What CapFilt kept, replaced and removed.", &main)
+}
+
+/// A page called `name` that has `main` in it.
+pub(crate) fn whole(name: &str, about: &str, main: &Markup) -> String {
     let page = html! {
         (DOCTYPE)
         html lang="en" {
@@ -33,17 +47,9 @@ pub(crate) fn render(facts: &Facts, survey: &Survey, shown: &[Shown]) -> String 
             body {
                 header {
                     h1 { (visible(name)) }
-                    p { "What CapFilt kept, replaced and removed." }
+                    p { (about) }
                 }
-                main {
-                    @if !survey.problems.is_empty() { (problems(&survey.problems)) }
-                    (numbers(survey))
-                    (fates(survey))
-                    (removals(survey))
-                    (scores(facts, survey))
-                    (pictures(shown))
-                    (run(facts))
-                }
+                main { (main) }
                 footer { "Written by capfilt " (env!("CARGO_PKG_VERSION")) "." }
             }
         }

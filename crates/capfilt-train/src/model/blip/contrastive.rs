@@ -16,20 +16,25 @@ mod tests;
 
 /// Features that the momentum model made in past steps: Q rows of E features.
 #[derive(Clone, Debug)]
-pub struct Queue {
+pub(crate) struct Queue {
     /// Of pictures, `[Q, E]`.
-    pub images: Tensor<2>,
+    pub(crate) images: Tensor<2>,
     /// Of texts, `[Q, E]`.
-    pub texts: Tensor<2>,
+    pub(crate) texts: Tensor<2>,
     /// The pictures that they belong to, [`None`] before the first use.
-    pub pictures: Vec<Option<u64>>,
+    pub(crate) pictures: Vec<Option<u64>>,
     /// Where the next batch goes.
-    pub next: usize,
+    pub(crate) next: usize,
 }
 
 impl Queue {
     /// Q rows of random numbers, each of length 1.
-    pub fn new(length: usize, features: usize, random: &mut ChaCha8Rng, device: &Device) -> Self {
+    pub(crate) fn new(
+        length: usize,
+        features: usize,
+        random: &mut ChaCha8Rng,
+        device: &Device,
+    ) -> Self {
         let mut rows = || {
             let mut rows: Vec<f32> = Vec::with_capacity(length * features);
             for _ in 0..length {
@@ -50,7 +55,7 @@ impl Queue {
     }
 
     /// Puts a batch in the place of the oldest.
-    pub fn push(&mut self, images: Tensor<2>, texts: Tensor<2>, pictures: &[u64]) {
+    pub(crate) fn push(&mut self, images: Tensor<2>, texts: Tensor<2>, pictures: &[u64]) {
         let [count, features] = images.dims();
         let range = [self.next..self.next + count, 0..features];
         self.images = self.images.clone().slice_assign(range.clone(), images);
@@ -64,16 +69,16 @@ impl Queue {
 
 /// The model that follows the student slowly: its features are candidates and targets.
 #[derive(Clone, Debug)]
-pub struct Momentum {
+pub(crate) struct Momentum {
     /// Its parameters.
-    pub weights: Parameters,
+    pub(crate) weights: Parameters,
     /// What it said before.
-    pub queue: Queue,
+    pub(crate) queue: Queue,
 }
 
 /// Which pairs are right.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Positives {
+pub(crate) enum Positives {
     /// A picture and its text, and nothing else: pretraining.
     Pairs,
     /// All texts of a picture: finetuning. Each has the same share.
@@ -82,13 +87,13 @@ pub enum Positives {
 
 /// Result of the contrastive part of a step.
 #[derive(Debug)]
-pub struct Contrastive {
+pub(crate) struct Contrastive {
     /// `L_itc`.
-    pub loss: Tensor<1>,
+    pub(crate) loss: Tensor<1>,
     /// Weights `[B, B]` with which a wrong picture is drawn for each text (rows).
-    pub text_to_image: Vec<f32>,
+    pub(crate) text_to_image: Vec<f32>,
     /// Weights `[B, B]` with which a wrong text is drawn for each picture (rows).
-    pub image_to_text: Vec<f32>,
+    pub(crate) image_to_text: Vec<f32>,
     images: Tensor<2>,
     texts: Tensor<2>,
 }
@@ -186,7 +191,7 @@ impl Contrastive {
     }
 
     /// Draws a wrong partner for every text and every picture.
-    pub fn draw(&self, count: usize, random: &mut ChaCha8Rng) -> Negatives {
+    pub(crate) fn draw(&self, count: usize, random: &mut ChaCha8Rng) -> Negatives {
         Negatives {
             images: draw(&self.text_to_image, count, random),
             texts: draw(&self.image_to_text, count, random),

@@ -12,22 +12,22 @@ use crate::tokens::Tokens;
 
 /// What a step of BLIP needs beside its parameters and its batch.
 #[derive(Debug)]
-pub struct BlipStep<'a> {
+pub(crate) struct BlipStep<'a> {
     /// Ids of \[DEC\] and \[ENC\].
-    pub tokens: &'a SpecialTokens,
+    pub(crate) tokens: &'a SpecialTokens,
     /// The momentum model; not looked at by `finetune-captioner`.
-    pub momentum: Option<&'a mut Momentum>,
+    pub(crate) momentum: Option<&'a mut Momentum>,
     /// Weight of the momentum model's opinion in this step.
-    pub alpha: f64,
+    pub(crate) alpha: f64,
     /// Tokens of the prompt, \[DEC\] included, that `finetune-captioner` does not ask for.
-    pub prompt: usize,
+    pub(crate) prompt: usize,
     /// What is dropped.
-    pub dropped: Option<&'a Dropout>,
+    pub(crate) dropped: Option<&'a Dropout>,
 }
 
 impl Blip {
     /// The losses of a batch. `choose` draws the wrong pairs by the weights of the contrastive part.
-    pub fn losses(
+    pub(crate) fn losses(
         &self,
         weights: &Parameters,
         pairs: &Pairs,
@@ -96,7 +96,7 @@ impl Blip {
     }
 
     /// Holds the temperature in its bounds. Before every step.
-    pub fn clamp(&self, weights: &mut Parameters) {
+    pub(crate) fn clamp(weights: &mut Parameters) {
         let (least, most) = super::TEMPERATURE_BOUNDS;
         weights.update(|declaration, value| {
             (declaration.name == "temp").then(|| value.clone().inner().clamp(least, most))

@@ -1,3 +1,9 @@
+#![expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "ids and counts of tests are small"
+)]
+
 use capfilt_onnx::SpecialTokens;
 
 use super::*;

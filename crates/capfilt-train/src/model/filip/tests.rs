@@ -51,7 +51,7 @@ fn late_interaction_leaves_pads_out() {
         &[[0.0, 0.1, 1.0], [1.0, 0.0, 0.9], [0.0, 1.0, 1.0]],
     ]);
     let (of_images, of_texts) = similarities(&images, &texts);
-    let expected = [0.935_889_4, 0.658_663_1, 0.522_278_75, 0.997_885];
+    let expected = [0.935_889_4, 0.658_663_1, 0.522_278_8, 0.997_885];
     close("s^I", &floats(of_images.clone()), &expected, 1e-5);
     // Rows are texts here, pictures there.
     let expected = [0.987_808_9, 0.733_666_3, 0.516_634_9, 0.997_885];

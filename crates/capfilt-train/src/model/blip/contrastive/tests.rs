@@ -1,3 +1,8 @@
+#![expect(
+    clippy::cast_precision_loss,
+    reason = "ids and counts of tests are small"
+)]
+
 use rand_chacha::rand_core::SeedableRng as _;
 
 use super::*;

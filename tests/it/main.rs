@@ -36,4 +36,5 @@ mod shards;
 mod stop;
 #[path = "../support/mod.rs"]
 mod support;
+mod train;
 mod work;

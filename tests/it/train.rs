@@ -60,8 +60,13 @@ fn lines(output: &Path) -> usize {
 fn a_training_that_is_killed_and_stopped_ends_with_the_same_weights() {
     let folder = tempfile::TempDir::new().unwrap();
     let file = training(folder.path());
-    let (undisturbed, disturbed) = (folder.path().join("undisturbed"), folder.path().join("disturbed"));
-    let told = capfilt(["train", &file, "--output", undisturbed.to_str().unwrap()]).expect_code(0).told();
+    let (undisturbed, disturbed) = (
+        folder.path().join("undisturbed"),
+        folder.path().join("disturbed"),
+    );
+    let told = capfilt(["train", &file, "--output", undisturbed.to_str().unwrap()])
+        .expect_code(0)
+        .told();
     for expected in ["for 60 steps", "held out", "package", "page"] {
         assert!(told.contains(expected), "{told}");
     }
@@ -77,15 +82,24 @@ fn a_training_that_is_killed_and_stopped_ends_with_the_same_weights() {
     assert!(told.contains("going on after step 10"), "{told}");
     assert!(told.contains("saved"), "{told}");
     capfilt(["train", &file, "--output", disturbed.to_str().unwrap()]).expect_code(0);
-    let weights = |output: &Path| fs_err::read(output.join("checkpoints/00000060/model.safetensors")).unwrap();
-    assert!(weights(&undisturbed) == weights(&disturbed), "the weights differ");
+    let weights = |output: &Path| {
+        fs_err::read(output.join("checkpoints/00000060/model.safetensors")).unwrap()
+    };
+    assert!(
+        weights(&undisturbed) == weights(&disturbed),
+        "the weights differ"
+    );
     assert_eq!(lines(&disturbed), lines(&undisturbed));
 
     let page = fs_err::read_to_string(disturbed.join("report.html")).unwrap();
     assert!(page.contains("loss: contrastive"), "{page}");
     if models_can_run() {
         let picture = folder.path().join("picture.png");
-        fs_err::copy(root().join("tests/golden/images").join(a_picture()), &picture).unwrap();
+        fs_err::copy(
+            root().join("tests/golden/images").join(a_picture()),
+            &picture,
+        )
+        .unwrap();
         let scored = capfilt([
             "score",
             "--model",
@@ -103,7 +117,11 @@ fn a_picture() -> String {
     let pictures = fs_err::read_dir(root().join("tests/golden/images")).unwrap();
     let mut names: Vec<String> = pictures
         .map(|entry| entry.unwrap().file_name().to_string_lossy().into_owned())
-        .filter(|name| Path::new(name).extension().is_some_and(|ending| ending == "png"))
+        .filter(|name| {
+            Path::new(name)
+                .extension()
+                .is_some_and(|ending| ending == "png")
+        })
         .collect();
     names.sort();
     names.swap_remove(0)
@@ -118,13 +136,25 @@ fn mistakes_are_told_before_anything_is_trained() {
     for (from, to, code, expected) in [
         ("embed = 16", "embeds = 16", 3, "embeds"),
         ("\"title\"", "\"titles\"", 3, "no column `titles`"),
-        ("batch = 16", "batch = 100000", 3, "a batch of 100000 is larger than the data"),
-        ("pictures.parquet", "pictures-that-are-not-there.parquet", 3, "pictures-that-are-not-there"),
+        (
+            "batch = 16",
+            "batch = 100000",
+            3,
+            "a batch of 100000 is larger than the data",
+        ),
+        (
+            "pictures.parquet",
+            "pictures-that-are-not-there.parquet",
+            3,
+            "pictures-that-are-not-there",
+        ),
         ("width = 32", "width = 33", 3, "multiple of"),
         ("tokenizer.json", "model.json", 3, "tokenizer"),
     ] {
         fs_err::write(&file, good.replace(from, to)).unwrap();
-        let told = capfilt(["train", &file, "--output", output.to_str().unwrap()]).expect_code(code).told();
+        let told = capfilt(["train", &file, "--output", output.to_str().unwrap()])
+            .expect_code(code)
+            .told();
         assert!(told.contains(expected), "`{to}`: {told}");
         assert!(!output.join("checkpoints").exists(), "`{to}`");
     }
@@ -147,8 +177,13 @@ fn a_full_disk_leaves_the_last_checkpoint() {
         .unwrap();
     let told = String::from_utf8_lossy(&ran.stderr).into_owned();
     assert_eq!(ran.status.code(), Some(1), "{told}");
-    assert!(told.contains("cannot write") || told.contains("cannot save"), "{told}");
-    let left = fs_err::read_dir(output.join("checkpoints")).unwrap().count();
+    assert!(
+        told.contains("cannot write") || told.contains("cannot save"),
+        "{told}"
+    );
+    let left = fs_err::read_dir(output.join("checkpoints"))
+        .unwrap()
+        .count();
     assert_eq!(left, 0, "{told}");
     capfilt(["train", &file, "--output", output.to_str().unwrap()]).expect_code(0);
 }

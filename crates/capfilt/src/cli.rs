@@ -370,7 +370,7 @@ pub(crate) enum Model {
 ///
 /// Reads a BLIP as a Hugging Face folder (safetensors, sharded too, or
 /// `pytorch_model.bin`) or an original `.pth` file, and a CLIP, CoCa or FILIP
-/// as a folder of open_clip (`open_clip_config.json`, its weights and a
+/// as a folder of `open_clip` (`open_clip_config.json`, its weights and a
 /// `tokenizer.json`). Nothing in a checkpoint is executed.
 #[derive(Args, Debug)]
 #[command(after_help = "Examples:
@@ -378,7 +378,7 @@ pub(crate) enum Model {
   capfilt model import model_base_retrieval_coco.pth --output models/filter --task filter
   capfilt model import CLIP-ViT-B-32-laion2B-s34B-b79K/ --output models/clip")]
 pub(crate) struct ModelImport {
-    /// Folder of Hugging Face or open_clip, or `.pth` file
+    /// Folder of Hugging Face or `open_clip`, or `.pth` file
     #[arg(value_name = "CHECKPOINT")]
     pub(crate) checkpoint: PathBuf,
     /// Folder for the package

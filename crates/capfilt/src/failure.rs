@@ -46,7 +46,7 @@ pub(crate) enum Failure {
     Run(#[from] RunError),
     /// A training file was refused.
     #[error(transparent)]
-    TrainFile(#[from] capfilt_train::FileError),
+    TrainFile(#[from] FileError),
     /// A training failed.
     #[error(transparent)]
     Train(#[from] capfilt_train::TrainError),

@@ -29,13 +29,16 @@ use std::process;
 
 use clap::Parser;
 
-use crate::cli::Cli;
+use crate::cli::{Cli, Command};
 use crate::failure::Failure;
 use crate::session::Session;
 
 fn main() -> process::ExitCode {
-    memory::give_back_large_buffers();
     let Cli { global, command } = Cli::parse();
+    match command {
+        Command::Train(_) => memory::keep_large_buffers(),
+        _ => memory::give_back_large_buffers(),
+    }
     let session = Session::start(&global);
     // A panic is a broken invariant, told already by the panic hook; its exit code is ours too.
     let done = panic::catch_unwind(AssertUnwindSafe(|| commands::execute(command, &session)));

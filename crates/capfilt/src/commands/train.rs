@@ -121,24 +121,17 @@ fn step(line: &StepLine) -> String {
 }
 
 fn in_words(numbers: &HeldOutNumbers) -> String {
-    let mut words = format!("{} pictures", numbers.pictures);
+    let mut words = vec![format!("{} pictures", numbers.pictures)];
     let recalls = [
         ("text", numbers.text_recall),
         ("image", numbers.image_recall),
     ];
     for (what, recall) in recalls {
-        if let Some([one, five, ten]) = recall {
-            let percent = |share: f64| 100.0 * share;
-            words += &format!(
-                "  {what} R@1 {:.1} R@5 {:.1} R@10 {:.1} %",
-                percent(one),
-                percent(five),
-                percent(ten)
-            );
+        if let Some(shares) = recall {
+            let [one, five, ten] = shares.map(|share| 100.0 * share);
+            words.push(format!("{what} R@1 {one:.1} R@5 {five:.1} R@10 {ten:.1} %"));
         }
     }
-    if let Some(cider) = numbers.cider_d {
-        words += &format!("  CIDEr-D {cider:.3}");
-    }
-    words
+    words.extend(numbers.cider_d.map(|cider| format!("CIDEr-D {cider:.3}")));
+    words.join("  ")
 }

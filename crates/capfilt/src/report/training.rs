@@ -106,11 +106,11 @@ fn figure(name: &str, curve: &Curve) -> Markup {
         TOP + (1.0 - share) * (HEIGHT - TOP - BELOW)
     };
     let stride = curve.len().div_ceil(POINTS).max(1);
-    let points: String = curve
+    let points: Vec<String> = curve
         .iter()
         .enumerate()
         .filter(|(place, _)| place.is_multiple_of(stride) || place + 1 == curve.len())
-        .map(|(_, &(step, value))| format!("{:.1},{:.1} ", along(step), up(value)))
+        .map(|(_, &(step, value))| format!("{:.1},{:.1}", along(step), up(value)))
         .collect();
     let floor = HEIGHT - BELOW;
     let now = curve.last().map_or(0.0, |point| point.1);
@@ -127,7 +127,7 @@ fn figure(name: &str, curve: &Curve) -> Markup {
                 @if curve.len() == 1 {
                     circle class="curve" cx=(along(first)) cy=(up(low)) r="3" {}
                 } @else {
-                    polyline class="curve" points=(points.trim_end()) {}
+                    polyline class="curve" points=(points.join(" ")) {}
                 }
             }
         }

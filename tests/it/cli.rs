@@ -18,6 +18,7 @@ const COMMANDS: &[&[&str]] = &[
     &["caption"],
     &["score"],
     &["eval"],
+    &["train"],
     &["model"],
     &["model", "import"],
     &["model", "show"],

@@ -16,7 +16,10 @@ fn the_committed_schemas_are_fresh() {
 fn every_schema_is_printed_as_it_lies_in_the_folder() {
     let names = capfilt(["schema"]).expect_code(0).stdout;
     let names: Vec<&str> = names.lines().collect();
-    assert_eq!(names, ["pipeline", "model", "run", "input", "output"]);
+    assert_eq!(
+        names,
+        ["pipeline", "train", "model", "run", "input", "output"]
+    );
     for name in names {
         let printed = capfilt(["schema", name]).expect_code(0).stdout;
         let schema: Value = serde_json::from_str(&printed).unwrap();

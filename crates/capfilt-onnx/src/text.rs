@@ -66,13 +66,16 @@ pub struct Texts {
 }
 
 impl Texts {
-    /// The tokenizer of a package. BLIP judges a text in its cleaned form and at most [`MOST_TOKENS`] of it;
+    /// The tokenizer of a package. BLIP judges a text in its cleaned form and at most [`MOST_TOKENS`] of it, or the model's longest;
     /// the other families see it as it is, up to their longest.
     pub fn of(package: &Package) -> Result<Self, TokenizerError> {
         let manifest = &package.manifest;
         let texts = Self::open(&package.tokenizer(), &manifest.tokens)?;
         Ok(match manifest.family {
-            Family::Blip => texts,
+            Family::Blip => Self {
+                most: MOST_TOKENS.min(manifest.text.positions),
+                ..texts
+            },
             Family::Clip | Family::Coca | Family::Filip => Self {
                 most: manifest.text.positions,
                 cleaned: false,

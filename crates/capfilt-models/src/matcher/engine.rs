@@ -73,10 +73,7 @@ impl MatchEngine {
         } else {
             Encoder::without_cross(&opener, side, tokens)?
         };
-        let head = has_head.then(|| {
-            if manifest.text.positions < MOST_TOKENS {
-                return Err(unusable("its text encoder has fewer than 35 positions"));
-            }
+        let head = has_head.then(|| -> Result<Head, ModelError> {
             let first_token = match options.first_token {
                 FirstToken::Cls => manifest.tokens.cls,
                 FirstToken::Enc => manifest.tokens.enc.ok_or_else(|| {
@@ -95,7 +92,7 @@ impl MatchEngine {
             similarity,
             pad: manifest.tokens.pad,
             most_tokens: if has_head {
-                MOST_TOKENS
+                MOST_TOKENS.min(manifest.text.positions)
             } else {
                 manifest.text.positions
             },

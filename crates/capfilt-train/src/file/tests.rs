@@ -113,3 +113,14 @@ fn what_makes_no_sense_is_refused() {
         }
     }
 }
+
+#[test]
+fn the_examples_can_be_loaded() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../pipelines/train");
+    let mut loaded = 0;
+    for entry in fs_err::read_dir(folder).unwrap() {
+        TrainFile::load(&entry.unwrap().path(), None).unwrap();
+        loaded += 1;
+    }
+    assert_eq!(loaded, 2);
+}

@@ -32,7 +32,7 @@ def captions_of_blip(folder: Path, pictures: list[Path]) -> list[str]:
     tokenizer, processor = AutoTokenizer.from_pretrained(folder), BlipImageProcessorPil.from_pretrained(folder)
     pixels = processor([Image.open(path) for path in pictures], return_tensors="pt").pixel_values
     with torch.no_grad():
-        ids = model.generate(pixel_values=pixels, num_beams=1, do_sample=False, max_new_tokens=19)
+        ids = model.generate(pixel_values=pixels, num_beams=1, do_sample=False, max_new_tokens=15)
     return [tokenizer.decode(row, skip_special_tokens=True).strip() for row in ids]
 
 
@@ -112,7 +112,7 @@ def main():
             Image.open(path).convert("RGB").save(pictures[-1])
         if (output / "huggingface/captioner").exists():
             expected = captions_of_blip(output / "huggingface/captioner", pictures)
-            got = lines(arguments.capfilt, "caption", "--model", output / "captioner", "--decoding", "greedy", "--max-length", 20, "--min-length", 0, *pictures)
+            got = lines(arguments.capfilt, "caption", "--model", output / "captioner", "--decoding", "greedy", "--max-length", 16, "--min-length", 0, *pictures)
             for line, caption in zip(got, expected, strict=True):
                 assert line["caption"] == caption, (line, caption)
             print(f"captioner: {len(expected)} captions are equal, such as {expected[0]!r}")

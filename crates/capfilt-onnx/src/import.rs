@@ -56,6 +56,19 @@ enum Model {
     OpenClip(Box<open_clip::config::Config>),
 }
 
+/// Tokens of the longest caption, unless another length is asked for.
+const MOST_TOKENS: usize = 20;
+
+/// `decoding` with captions that a model with fewer positions than usual has room for.
+fn within(decoding: serde_json::Value, positions: usize) -> serde_json::Value {
+    match decoding.as_str() {
+        Some(kind) if positions < MOST_TOKENS => {
+            serde_json::json!({ kind: { "max-length": positions } })
+        }
+        _ => decoding,
+    }
+}
+
 /// Writes the package `output` from a folder of Hugging Face or `open_clip`, or an original `.pth`
 /// file, and opens it. An older package of that name is replaced; nothing is left behind on an error.
 pub fn import(
@@ -102,6 +115,7 @@ pub fn import(
     let path = folder.path().join(TOKENIZER);
     fs_err::write(&path, &about.tokenizer.json).map_err(write(&path))?;
     let prompt = options.prompt.clone();
+    let decoding = within(about.decoding, about.text.positions);
     let manifest = Manifest {
         format: FORMAT,
         family: about.family,
@@ -112,7 +126,7 @@ pub fn import(
         text: about.text,
         tokens: about.tokenizer.tokens,
         prompt: prompt.unwrap_or_else(|| about.prompt.to_owned()),
-        decoding: about.decoding,
+        decoding,
         files: digests(folder.path())?,
         checkpoint: CheckpointSource {
             format: about.format,

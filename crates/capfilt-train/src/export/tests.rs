@@ -108,6 +108,8 @@ impl Trained<'_> {
     async fn writes_as(&self, package: &Package) {
         let patches = self.patches.clone();
         let own = captions(self.family, self.weights, self.vocabulary, patches, 12).unwrap();
+        // As the pipeline opens it, without any options.
+        Captioner::open(package, &CaptionOptions::default(), &cpu()).unwrap();
         let greedy = json!({"greedy": {"max-length": 12, "min-length": 0}});
         let options = CaptionOptions {
             decoding: Some(serde_json::from_value(greedy).unwrap()),

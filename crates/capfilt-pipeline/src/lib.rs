@@ -74,7 +74,6 @@ pub use removal::{
 pub use retry::{Retry, RetryError};
 pub use run::{RunContext, RunReport, previous_run, run};
 pub use schedule::{Schedule, ScheduleError};
-pub use source::shard_files;
 
 #[cfg(test)]
 mod test_runs;

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use arrow::datatypes::FieldRef;
 use capfilt_data::footer::hex_digest;
-use capfilt_data::{Footer, Location, Piece, Shard, clashing, columns};
+use capfilt_data::{Footer, Found, Location, Piece, Shard, clashing, columns};
 use capfilt_image::Square;
 use capfilt_models::{Package, Task};
 
@@ -17,7 +17,7 @@ use crate::file::{Columns, Images, Shards};
 use crate::keep::Rule;
 use crate::load::Pipeline;
 use crate::recipe::Recipe;
-use crate::source::{Found, Mapping, find, identity, open_all};
+use crate::source::{Mapping, find, identity, open_all};
 use crate::stages::{Decode, Dedup, Stage, Verb};
 use crate::{record, row};
 

@@ -1,3 +1,5 @@
+use std::path::Path;
+
 use arrow::datatypes::{DataType, Schema};
 
 use super::*;

@@ -8,10 +8,9 @@ use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, StructArray};
 use capfilt_data::columns::{CAPTIONS, IMAGE, TEXT};
 use capfilt_data::footer::hex_digest;
 use capfilt_data::read::{Wanted, image_column, text_column, texts_column};
-use capfilt_data::{ColumnError, Footer};
+use capfilt_data::{ColumnError, Footer, shard_files};
 use capfilt_image::{DecodeError, DecodeOptions, Preprocess};
 use capfilt_models::ModelError;
-use capfilt_pipeline::shard_files;
 use futures::{StreamExt, TryStreamExt, stream};
 use tokio::sync::mpsc;
 

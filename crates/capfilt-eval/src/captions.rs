@@ -2,6 +2,8 @@
 
 use std::collections::{BTreeMap, HashMap};
 
+use crate::tokenize::tokenize;
+
 /// A picture without a single reference: nothing can be said about its caption.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 #[error("a caption was given no references: expected one or more")]
@@ -47,6 +49,22 @@ impl Text {
 }
 
 impl Captions {
+    /// Captions of pictures, and the references of each, as pycocoevalcap takes them: the captions
+    /// are tokenized in one stream, and all references in another.
+    pub fn tokenized<C: AsRef<str>, R: AsRef<str>>(
+        captions: &[C],
+        references: &[Vec<R>],
+    ) -> Result<Self, NoReferences> {
+        let all: Vec<&R> = references.iter().flatten().collect();
+        let mut tokens = tokenize(&all).into_iter();
+        let mut compared = Self::default();
+        for (caption, references) in tokenize(captions).iter().zip(references) {
+            let references: Vec<_> = tokens.by_ref().take(references.len()).collect();
+            compared.push(caption, &references)?;
+        }
+        Ok(compared)
+    }
+
     /// Adds a picture's caption and its references.
     pub fn push<T: AsRef<str>>(
         &mut self,

@@ -3,7 +3,7 @@
 use std::num::NonZeroUsize;
 
 use burn::tensor::Device;
-use capfilt_eval::{Captions, Matrix, Pairs, Ranks, cider_d, mean, recall_at, tokenize};
+use capfilt_eval::{Captions, Matrix, Pairs, Ranks, cider_d, mean, recall_at};
 use capfilt_image::Preprocess;
 use capfilt_onnx::{TokenizerError, Vocabulary};
 use serde::Serialize;
@@ -172,16 +172,10 @@ fn similarities(pictures: &[Features], texts: &[Features], width: usize) -> Vec<
 }
 
 fn compared(written: &[String], texts: &[String], picture_of: &[usize]) -> Option<f64> {
-    let written: Vec<&str> = written.iter().map(String::as_str).collect();
-    let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
-    let (written, references) = (tokenize(&written), tokenize(&texts));
-    let mut of_each: Vec<Vec<_>> = vec![Vec::new(); written.len()];
-    for (&picture, reference) in picture_of.iter().zip(references) {
-        of_each[picture].push(reference);
+    let mut references: Vec<Vec<&String>> = vec![Vec::new(); written.len()];
+    for (&picture, text) in picture_of.iter().zip(texts) {
+        references[picture].push(text);
     }
-    let mut compared = Captions::default();
-    for (caption, references) in written.iter().zip(of_each) {
-        compared.push(caption, &references).ok()?;
-    }
+    let compared = Captions::tokenized(written, &references).ok()?;
     mean(&cider_d(&compared))
 }

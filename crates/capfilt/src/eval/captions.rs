@@ -1,6 +1,6 @@
 //! A captioner's captions against the texts of the pictures.
 
-use capfilt_eval::{Captions, bleu, cider_d, mean, rouge_l, tokenize};
+use capfilt_eval::{Captions, bleu, cider_d, mean, rouge_l};
 use capfilt_models::{Captioner, row_seed};
 
 use super::data::{Data, Looked};
@@ -32,26 +32,14 @@ pub(crate) async fn caption_scores(
             },
         )
         .await?;
-    // In the order of the pictures, captions and references each in one stream, as pycocoevalcap.
-    let mut captions = Vec::new();
-    let mut references = Vec::new();
-    let mut counts = Vec::new();
-    for (picture, caption) in data.pictures.iter().zip(results) {
-        let Some(caption) = caption else { continue };
-        let before = references.len();
-        references.extend(picture.right());
-        counts.push(references.len() - before);
-        captions.push(caption);
-    }
-    let texts = references.len();
-    let mut references = tokenize(&references).into_iter();
-    let mut compared = Captions::default();
-    for (caption, count) in tokenize(&captions).iter().zip(counts) {
-        let references: Vec<_> = references.by_ref().take(count).collect();
-        compared
-            .push(caption, &references)
-            .map_err(EvalError::from)?;
-    }
+    let (captions, references): (Vec<String>, Vec<Vec<&str>>) = data
+        .pictures
+        .iter()
+        .zip(results)
+        .filter_map(|(picture, caption)| Some((caption?, picture.right().collect())))
+        .unzip();
+    let texts = references.iter().map(Vec::len).sum();
+    let compared = Captions::tokenized(&captions, &references).map_err(EvalError::from)?;
     let asked = |metric| metrics.contains(&metric) && !compared.is_empty();
     let metrics = Metrics {
         bleu: asked(Metric::Bleu).then(|| bleu(&compared)),

@@ -38,6 +38,6 @@ pub use reject::Reject;
 pub use shards::{Found, ShardsError, find_shards, shard_files};
 pub use step::Step;
 pub use write::{
-    CONTENT, PieceWriter, Scratch, WriteError, WriteErrorKind, Written, make_folder,
+    CONTENT, PieceWriter, RECIPE, Scratch, WriteError, WriteErrorKind, Written, make_folder,
     remove_leftovers, unnamed_in,
 };

@@ -35,6 +35,9 @@ const SUFFIX: &str = ".unfinished";
 /// Key of the digest of everything in the file before its footer.
 pub const CONTENT: &str = "capfilt.content";
 
+/// Key of what a piece was made with, stage by stage, as JSON.
+pub const RECIPE: &str = "capfilt.recipe";
+
 /// A Parquet file that could not be written.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot write `{path}`")]

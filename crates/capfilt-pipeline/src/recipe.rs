@@ -14,14 +14,13 @@ use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use capfilt_data::Footer;
 use capfilt_data::footer::hex_digest;
+use capfilt_data::{Footer, RECIPE};
 use capfilt_models::Package;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::file::TextSource;
-use crate::record::RECIPE;
 use crate::stages::decode::Check;
 use crate::stages::{Stage, Verb};
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use capfilt_data::{Footer, Location, Piece};
+use capfilt_data::{Footer, Location, Piece, RECIPE};
 use capfilt_models::runtime;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -20,8 +20,6 @@ use crate::shelf::Shelf;
 pub(crate) const VERSION: &str = "capfilt.version";
 /// Key of the digest of the stages and packages that a piece was made with.
 pub(crate) const PIPELINE: &str = "capfilt.pipeline";
-/// Key of what a piece was made with, stage by stage, as JSON.
-pub(crate) const RECIPE: &str = "capfilt.recipe";
 /// Key of the name of a piece's shard.
 pub(crate) const SHARD: &str = "capfilt.shard";
 /// Key of the number of a piece's first row in its shard.

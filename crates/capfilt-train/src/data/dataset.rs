@@ -7,7 +7,7 @@ use arrow::array::{Array as _, ArrayRef, AsArray as _, RecordBatch};
 use capfilt_data::candidate::read_captions;
 use capfilt_data::columns::{CAPTIONS, ID, IMAGE, TEXT};
 use capfilt_data::read::{Wanted, image_column, text_column, texts_column};
-use capfilt_data::{Caption, ColumnError, Footer, Found, Stretch, find_shards};
+use capfilt_data::{Caption, ColumnError, Footer, Found, RECIPE, Stretch, find_shards};
 use capfilt_image::{Alpha, DecodeOptions, Orientation};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -315,7 +315,7 @@ struct Stage {
 
 /// How the pictures of a file are to be decoded: as its pipeline decoded them, else by default.
 fn decoding(footer: &Footer) -> DecodeOptions {
-    let recipe = footer.value("capfilt.recipe");
+    let recipe = footer.value(RECIPE);
     let recipe: Option<Recipe> = recipe.and_then(|recipe| serde_json::from_str(recipe).ok());
     let stages = recipe.map(|recipe| recipe.stages).unwrap_or_default();
     let decode = stages.into_iter().rfind(|stage| stage.verb == "decode");

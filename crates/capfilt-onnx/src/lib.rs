@@ -57,5 +57,6 @@ pub use manifest::{
 };
 pub use package::Package;
 pub use precision::Precision;
+pub use preprocessor::default as default_preprocess;
 pub use text::{MOST_TOKENS, Texts, TokenizerError, clean_caption};
 pub use vocabulary::Vocabulary;

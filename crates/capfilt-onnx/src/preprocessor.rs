@@ -36,8 +36,8 @@ fn yes() -> bool {
     true
 }
 
-/// What original BLIP checkpoints want at `size` pixels.
-pub(crate) fn default(size: u32) -> Preprocess {
+/// What original BLIP checkpoints want at `size` pixels, and models trained here.
+pub fn default(size: u32) -> Preprocess {
     Preprocess {
         size,
         fit: Fit::Stretch,

@@ -63,6 +63,23 @@ impl Tokenizer {
     }
 }
 
+/// Names of the tokens that start and end a text: CLIP's, and BERT's.
+const FRAMES: [(&str, &str); 2] = [("<|startoftext|>", "<|endoftext|>"), ("[CLS]", "[SEP]")];
+
+/// The tokens that start and end a text, of a tokenizer that knows them by `id`.
+pub(crate) fn frame(id: impl Fn(&str) -> Option<u32>) -> Result<(u32, u32), ImportError> {
+    let framed = FRAMES
+        .iter()
+        .find_map(|(start, end)| id(start).zip(id(end)));
+    framed.ok_or_else(|| {
+        let names = FRAMES.map(|(start, end)| format!("`{start}` and `{end}`"));
+        refuse(format!(
+            "no tokens start and end a text, expected {}",
+            names.join(" or ")
+        ))
+    })
+}
+
 /// Content of the tokenizer at `path` (a file, or a folder that has one), or of uncased BERT's; its
 /// special tokens; and how many ids there are.
 pub(crate) fn for_training(
@@ -81,19 +98,12 @@ pub(crate) fn for_training(
     let ids = ids(&json)?;
     let size = ids.values().max().map_or(0, |id| *id as usize + 1);
     let token = |names: &[&str]| names.iter().find_map(|name| ids.get(*name).copied());
-    let required = |names: &[&str]| {
-        token(names).ok_or_else(|| {
-            refuse(format!(
-                "none of its tokens is `{}`, expected one that frames texts",
-                names.join("` or `")
-            ))
-        })
-    };
+    let (cls, sep) = frame(|name| ids.get(name).copied())?;
     let tokens = SpecialTokens {
         // CLIP fills up with id 0, which is also a word.
         pad: token(&["[PAD]", "<pad>"]).unwrap_or(0),
-        cls: required(&["[CLS]", "<|startoftext|>", "<start_of_text>"])?,
-        sep: required(&["[SEP]", "<|endoftext|>", "<end_of_text>"])?,
+        cls,
+        sep,
         dec: token(&["[DEC]"]),
         enc: token(&["[ENC]"]),
     };

@@ -5,7 +5,7 @@ use std::path::Path;
 use crate::error::ImportError;
 use crate::manifest::SpecialTokens;
 use crate::package::TOKENIZER;
-use crate::text::{Texts, TokenizerError};
+use crate::text::Texts;
 use crate::tokenizer;
 
 /// A tokenizer, and the ids that the model needs.
@@ -42,10 +42,5 @@ impl Vocabulary {
     /// The tokenizer.
     pub fn texts(&self) -> &Texts {
         &self.texts
-    }
-
-    /// The first token, the text's, the last; at most `most` in all.
-    pub fn framed(&self, text: &str, most: usize) -> Result<Vec<u32>, TokenizerError> {
-        self.texts.framed(text, most)
     }
 }

@@ -4,7 +4,8 @@ use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 
 use capfilt_data::Location;
-use capfilt_image::{Fit, Preprocess};
+use capfilt_image::Preprocess;
+use capfilt_onnx::default_preprocess;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -195,10 +196,6 @@ pub enum FileError {
     Data(#[from] DataError),
 }
 
-/// Mean and deviation of the colours that CLIP and BLIP are trained with.
-const MEAN: [f32; 3] = [0.481_454_66, 0.457_827_5, 0.408_210_72];
-const STD: [f32; 3] = [0.268_629_55, 0.261_302_6, 0.275_777_1];
-
 impl TrainFile {
     /// Reads and checks the training file at `path`. Its paths are relative to its own folder;
     /// `output`, which counts instead of the file's, to the current one.
@@ -329,12 +326,8 @@ impl TrainFile {
 
     /// How the model wants its pictures.
     pub fn preprocess(&self) -> Preprocess {
-        Preprocess {
-            size: u32::try_from(self.model.vision().image_size).unwrap_or(u32::MAX),
-            fit: Fit::Stretch,
-            mean: MEAN,
-            std: STD,
-        }
+        let size = self.model.vision().image_size;
+        default_preprocess(u32::try_from(size).unwrap_or(u32::MAX))
     }
 
     /// Steps in all, when an epoch has `samples`.

@@ -274,7 +274,11 @@ pub(crate) fn tokens(
 ) -> Result<Tokens, TokenizerError> {
     let framed: Result<Vec<_>, _> = texts
         .iter()
-        .map(|text| vocabulary.framed(&family.caption(text), family.most_tokens()))
+        .map(|text| {
+            vocabulary
+                .texts()
+                .framed(&family.caption(text), family.most_tokens())
+        })
         .collect();
     Ok(Tokens::new(
         &framed?,

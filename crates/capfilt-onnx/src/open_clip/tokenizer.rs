@@ -6,10 +6,7 @@ use super::config::Config;
 use crate::error::ImportError;
 use crate::manifest::{Family, SpecialTokens};
 use crate::package::TOKENIZER;
-use crate::tokenizer::Tokenizer;
-
-/// Names of the tokens that start and end a text: CLIP's, and BERT's.
-const FRAMES: [(&str, &str); 2] = [("<|startoftext|>", "<|endoftext|>"), ("[CLS]", "[SEP]")];
+use crate::tokenizer::{Tokenizer, frame};
 
 /// The file that was asked for, else the folder's.
 pub(super) fn find(
@@ -45,17 +42,7 @@ fn tokens(json: &[u8], config: &Config) -> Result<SpecialTokens, ImportError> {
             )));
         }
     }
-    let id = |name: &str| vocabulary.get(name).copied();
-    let framed = FRAMES
-        .iter()
-        .find_map(|(start, end)| id(start).zip(id(end)));
-    let Some((start, end)) = framed else {
-        let names = FRAMES.map(|(start, end)| format!("`{start}` and `{end}`"));
-        return Err(refuse(format!(
-            "no tokens start and end a text, expected {}",
-            names.join(" or ")
-        )));
-    };
+    let (start, end) = frame(|name| vocabulary.get(name).copied())?;
     check_pool(config, end, last)?;
     Ok(SpecialTokens {
         pad: text.pad,

@@ -129,7 +129,7 @@ fn refuse(reason: String) -> ImportError {
 }
 
 /// Uncased BERT's tokenizer over `vocabulary`, one token per line, with [DEC] and [ENC] added.
-fn from_vocabulary(vocabulary: &str) -> Result<Value, ImportError> {
+pub(crate) fn from_vocabulary(vocabulary: &str) -> Result<Value, ImportError> {
     let mut words = serde_json::Map::new();
     for (id, word) in vocabulary.lines().enumerate() {
         if words.insert(word.to_owned(), json!(id)).is_some() {

@@ -1,7 +1,9 @@
 //! The families behind one face.
 
+use std::path::Path;
+
 use burn::tensor::Tensor;
-use capfilt_onnx::clean_caption;
+use capfilt_onnx::{ImportError, Vocabulary, clean_caption};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -64,6 +66,14 @@ impl Family {
             Self::Clip(clip) => clip.declare(vocabulary),
             Self::Coca(coca) => coca.declare(vocabulary),
             Self::Filip(filip) => filip.declare(vocabulary),
+        }
+    }
+
+    /// The words of the tokenizer at `path`, or of uncased BERT's.
+    pub(crate) fn vocabulary(&self, path: Option<&Path>) -> Result<Vocabulary, ImportError> {
+        match self {
+            Self::Blip(_) => Vocabulary::of_blip(path),
+            Self::Clip(_) | Self::Coca(_) | Self::Filip(_) => Vocabulary::open(path),
         }
     }
 

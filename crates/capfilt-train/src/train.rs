@@ -245,7 +245,9 @@ impl<'a> Run<'a> {
         report: &mut dyn FnMut(Event<'_>),
     ) -> Result<Self, TrainError> {
         let beside = file.start.model.as_deref().filter(|path| path.is_dir());
-        let vocabulary = Vocabulary::open(file.tokenizer.as_deref().or(beside))?;
+        let vocabulary = file
+            .model
+            .vocabulary(file.tokenizer.as_deref().or(beside))?;
         let average = file.training.average;
         let mut learner = Learner::new(
             file.model.clone(),

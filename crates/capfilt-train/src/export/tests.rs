@@ -42,7 +42,7 @@ async fn packages_say_what_the_trainer_says() {
         let Outcome::Finished { exported, .. } = outcome else {
             panic!("{name}: {outcome:?}");
         };
-        let vocabulary = Vocabulary::open(file.tokenizer.as_deref()).unwrap();
+        let vocabulary = file.model.vocabulary(file.tokenizer.as_deref()).unwrap();
         let device = burn::tensor::Device::flex();
         let declarations = file.model.declare(vocabulary.size);
         let mut weights = Parameters::new(declarations, 0, &device.clone().autodiff());

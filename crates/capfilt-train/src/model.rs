@@ -3,6 +3,7 @@
 pub(crate) mod blip;
 pub(crate) mod clip;
 pub(crate) mod coca;
+mod dual;
 pub(crate) mod filip;
 pub(crate) mod sizes;
 pub(crate) mod tower;

@@ -20,7 +20,7 @@ use crate::layers::{
     Activation, Declared, Dropout, KeyValue, attention, indices, layer_norm, linear, linear_rows,
     normalize, thirds,
 };
-use crate::model::sizes::{SizeError, Text, Vision, check};
+use crate::model::sizes::{SizeError, Text, Vision, check, check_pairs};
 use crate::operation::cross_entropy;
 use crate::parameters::{Declaration, Parameters};
 use crate::tokens::Tokens;
@@ -160,12 +160,7 @@ impl Blip {
         if self.mode == Mode::FinetuneCaptioner {
             return Ok(());
         }
-        check(
-            "batch",
-            batch,
-            batch >= 2,
-            "at least 2: a batch of one has no wrong pairs",
-        )?;
+        check_pairs(batch)?;
         check(
             "queue",
             self.queue,

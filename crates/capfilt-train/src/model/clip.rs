@@ -5,11 +5,11 @@ use burn::tensor::{Tensor, TensorData};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::sizes::{SizeError, Text, Vision, check};
-use super::tower::{EPSILON, Tower, unit};
-use crate::layers::{Activation, Declared, embed, indices, layer_norm, normalize};
+use super::dual::Dual;
+use super::sizes::{SizeError, Text, Vision};
+use crate::layers::{Activation, indices, normalize};
 use crate::model::{Losses, Pairs};
-use crate::operation::{Mask, cross_entropy};
+use crate::operation::cross_entropy;
 use crate::parameters::{Declaration, Parameters};
 use crate::tokens::Tokens;
 
@@ -64,57 +64,8 @@ pub(crate) fn activation(quick: bool) -> Activation {
     }
 }
 
-/// The text encoder of CLIP and FILIP: names at the top level.
-#[derive(Clone, Debug)]
-pub(crate) struct TextTower {
-    pub(crate) tower: Tower,
-    positions: usize,
-    embed: usize,
-}
-
-impl TextTower {
-    pub(crate) fn new(text: &Text, embed: usize, activation: Activation) -> Self {
-        let tower = Tower {
-            prefix: "transformer".to_owned(),
-            width: text.width,
-            layers: text.layers,
-            heads: text.heads,
-            hidden: text.hidden(),
-            activation,
-        };
-        Self {
-            tower,
-            positions: text.positions,
-            embed,
-        }
-    }
-
-    pub(crate) fn declare(&self, declared: &mut Declared, vocabulary: usize) {
-        let width = self.tower.width;
-        declared.table("token_embedding.weight", &[vocabulary, width], 0.02);
-        declared.table("positional_embedding", &[self.positions, width], 0.01);
-        self.tower.declare(declared);
-        declared.layer_norm("ln_final", width);
-        declared.table("text_projection", &[width, self.embed], unit(width));
-    }
-
-    /// Texts to tokens `[B, T, W]` after the last norm. Every token sees those before it.
-    pub(crate) fn run(&self, weights: &Parameters, tokens: &Tokens) -> Tensor<3> {
-        let device = weights.get("positional_embedding").device();
-        let words = embed(weights, "token_embedding.weight", tokens.tensor(&device));
-        let places = weights
-            .get("positional_embedding")
-            .narrow(0, 0, tokens.width());
-        let mask = Mask::causal(tokens.width());
-        let x = self
-            .tower
-            .run(weights, words + places.unsqueeze::<3>(), Some(&mask));
-        layer_norm(weights, "ln_final", x, EPSILON)
-    }
-}
-
 /// The last token that is not a pad, `[B, W]`.
-pub(crate) fn last(x: Tensor<3>, tokens: &Tokens) -> Tensor<2> {
+fn last(x: Tensor<3>, tokens: &Tokens) -> Tensor<2> {
     let [batch, length, width] = x.dims();
     let places: Vec<usize> = tokens
         .lengths()
@@ -128,38 +79,23 @@ pub(crate) fn last(x: Tensor<3>, tokens: &Tokens) -> Tensor<2> {
 }
 
 impl Clip {
+    fn dual(&self) -> Dual<'_> {
+        Dual {
+            vision: &self.vision,
+            text: &self.text,
+            embed: self.embed,
+            activation: activation(self.quick_gelu),
+        }
+    }
+
     /// Whether the sizes fit each other and a batch of `batch` pairs.
     pub fn check(&self, batch: usize) -> Result<(), SizeError> {
-        self.vision.check()?;
-        self.text.check()?;
-        check("embed", self.embed, self.embed > 0, "at least 1")?;
-        check(
-            "batch",
-            batch,
-            batch >= 2,
-            "at least 2: a batch of one has no wrong pairs",
-        )
-    }
-
-    fn activation(&self) -> Activation {
-        activation(self.quick_gelu)
-    }
-
-    fn text_tower(&self) -> TextTower {
-        TextTower::new(&self.text, self.embed, self.activation())
+        self.dual().check(batch)
     }
 
     /// All parameters, for a vocabulary of `vocabulary` entries.
     pub fn declare(&self, vocabulary: usize) -> Vec<Declaration> {
-        let mut declared = Declared::new(0.02);
-        self.vision.declare(&mut declared, self.activation());
-        declared.layer_norm("visual.ln_post", self.vision.width);
-        declared.table(
-            "visual.proj",
-            &[self.vision.width, self.embed],
-            unit(self.vision.width),
-        );
-        self.text_tower().declare(&mut declared, vocabulary);
+        let mut declared = self.dual().declare(vocabulary);
         match self.loss {
             ClipLoss::Softmax => declared.constant("logit_scale", &[], LOGIT_SCALE),
             ClipLoss::Sigmoid => {
@@ -172,14 +108,13 @@ impl Clip {
 
     /// Pictures to features `[B, E]` of length 1.
     pub(crate) fn image_features(&self, weights: &Parameters, patches: Tensor<3>) -> Tensor<2> {
-        let x = self.vision.tokens(weights, patches, self.activation());
-        let class = layer_norm(weights, "visual.ln_post", x.narrow(1, 0, 1), EPSILON);
+        let class = self.dual().image_tokens(weights, patches, 0, 1);
         normalize(class.squeeze_dim::<2>(1).matmul(weights.get("visual.proj")))
     }
 
     /// Texts to features `[B, E]` of length 1.
     pub(crate) fn text_features(&self, weights: &Parameters, tokens: &Tokens) -> Tensor<2> {
-        let x = last(self.text_tower().run(weights, tokens), tokens);
+        let x = last(self.dual().text_tokens(weights, tokens), tokens);
         normalize(x.matmul(weights.get("text_projection")))
     }
 

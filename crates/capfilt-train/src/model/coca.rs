@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use self::pooler::Pooler;
 use super::clip::{LOGIT_SCALE, activation, both_ways};
-use super::sizes::{SizeError, Text, Vision, check};
+use super::sizes::{SizeError, Text, Vision, check, check_pairs};
 use super::tower::{EPSILON, Tower, unit};
 use crate::layers::{Activation, Declared, embed, indices, layer_norm, normalize};
 use crate::model::{Losses, Pairs};
@@ -134,12 +134,7 @@ impl Coca {
             self.pooler_heads > 0 && self.embed.is_multiple_of(self.pooler_heads),
             &format!("a divisor of `embed`, {}", self.embed),
         )?;
-        check(
-            "batch",
-            batch,
-            batch >= 2,
-            "at least 2: a batch of one has no wrong pairs",
-        )
+        check_pairs(batch)
     }
 
     fn activation(&self) -> Activation {

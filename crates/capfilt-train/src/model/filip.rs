@@ -5,10 +5,10 @@ use burn::tensor::{Tensor, TensorData};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::clip::{LOGIT_SCALE, TextTower, activation, both_ways};
-use super::sizes::{SizeError, Text, Vision, check};
-use super::tower::{EPSILON, unit};
-use crate::layers::{Activation, Declared, indices, layer_norm, normalize};
+use super::clip::{LOGIT_SCALE, activation, both_ways};
+use super::dual::Dual;
+use super::sizes::{SizeError, Text, Vision};
+use crate::layers::{indices, normalize};
 use crate::model::{Losses, Pairs};
 use crate::parameters::{Declaration, Parameters, floats};
 use crate::tokens::Tokens;
@@ -54,38 +54,23 @@ pub(crate) struct TokenFeatures {
 }
 
 impl Filip {
+    fn dual(&self) -> Dual<'_> {
+        Dual {
+            vision: &self.vision,
+            text: &self.text,
+            embed: self.embed,
+            activation: activation(self.quick_gelu),
+        }
+    }
+
     /// Whether the sizes fit each other and a batch of `batch` pairs.
     pub fn check(&self, batch: usize) -> Result<(), SizeError> {
-        self.vision.check()?;
-        self.text.check()?;
-        check("embed", self.embed, self.embed > 0, "at least 1")?;
-        check(
-            "batch",
-            batch,
-            batch >= 2,
-            "at least 2: a batch of one has no wrong pairs",
-        )
-    }
-
-    fn activation(&self) -> Activation {
-        activation(self.quick_gelu)
-    }
-
-    fn text_tower(&self) -> TextTower {
-        TextTower::new(&self.text, self.embed, self.activation())
+        self.dual().check(batch)
     }
 
     /// All parameters, for a vocabulary of `vocabulary` entries.
     pub fn declare(&self, vocabulary: usize) -> Vec<Declaration> {
-        let mut declared = Declared::new(0.02);
-        self.vision.declare(&mut declared, self.activation());
-        declared.layer_norm("visual.ln_post", self.vision.width);
-        declared.table(
-            "visual.proj",
-            &[self.vision.width, self.embed],
-            unit(self.vision.width),
-        );
-        self.text_tower().declare(&mut declared, vocabulary);
+        let mut declared = self.dual().declare(vocabulary);
         declared.constant("logit_scale", &[], LOGIT_SCALE);
         let mut list = declared.matrices_decay();
         for declaration in &mut list {
@@ -98,9 +83,8 @@ impl Filip {
 
     /// Features of all image tokens but the class token's.
     pub(crate) fn image_features(&self, weights: &Parameters, patches: Tensor<3>) -> TokenFeatures {
-        let x = self.vision.tokens(weights, patches, self.activation());
         let count = self.vision.patches();
-        let x = layer_norm(weights, "visual.ln_post", x.narrow(1, 1, count), EPSILON);
+        let x = self.dual().image_tokens(weights, patches, 1, count);
         let [batch, _, width] = x.dims();
         let rows = x
             .reshape([batch * count, width])
@@ -113,7 +97,7 @@ impl Filip {
 
     /// Features of all tokens that are not pads.
     pub(crate) fn text_features(&self, weights: &Parameters, tokens: &Tokens) -> TokenFeatures {
-        let x = self.text_tower().run(weights, tokens);
+        let x = self.dual().text_tokens(weights, tokens);
         let [batch, length, width] = x.dims();
         let places: Vec<usize> = tokens
             .lengths()

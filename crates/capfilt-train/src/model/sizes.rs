@@ -67,6 +67,16 @@ pub(crate) fn check(
     })
 }
 
+/// Whether a batch of `batch` pairs has wrong ones.
+pub(crate) fn check_pairs(batch: usize) -> Result<(), SizeError> {
+    check(
+        "batch",
+        batch,
+        batch >= 2,
+        "at least 2: a batch of one has no wrong pairs",
+    )
+}
+
 impl Vision {
     /// Patches of a picture, without a class token.
     pub fn patches(&self) -> usize {

@@ -11,7 +11,6 @@
 
 mod augment;
 mod dataset;
-mod draws;
 mod error;
 mod evaluation;
 mod options;

@@ -5,10 +5,9 @@ use std::collections::BTreeMap;
 use burn::tensor::{Device, Tensor};
 use capfilt_onnx::{SpecialTokens, TokenizerError, Vocabulary};
 use rand_chacha::ChaCha8Rng;
-use rand_chacha::rand_core::SeedableRng as _;
-use sha2::{Digest as _, Sha256};
 
 use crate::data::Batch;
+use crate::draws::generator;
 use crate::family::Family;
 use crate::layers::{Dropout, patches};
 use crate::model::blip::{Blip, BlipStep, Mode, Momentum, Queue};
@@ -29,13 +28,9 @@ pub struct StepNumbers {
     pub gradient_norm: f32,
 }
 
-/// Randomness of step `step`, for one purpose.
-pub(crate) fn step_seed(seed: u64, step: u64, purpose: &str) -> [u8; 32] {
-    let mut digest = Sha256::new();
-    digest.update(seed.to_le_bytes());
-    digest.update(step.to_le_bytes());
-    digest.update(purpose.as_bytes());
-    digest.finalize().into()
+/// What is drawn in step `step`, for one purpose.
+fn step_draws(seed: u64, step: u64, purpose: &str) -> ChaCha8Rng {
+    generator(&[&seed.to_le_bytes(), &step.to_le_bytes(), purpose.as_bytes()])
 }
 
 pub(crate) struct Learner {
@@ -93,7 +88,7 @@ impl Learner {
         if let Family::Blip(blip) = &self.family
             && blip.has_encoder()
         {
-            let mut random = ChaCha8Rng::from_seed(step_seed(self.seed, 0, "queue"));
+            let mut random = step_draws(self.seed, 0, "queue");
             let device = self.device.clone().inner();
             self.momentum = Some(Momentum {
                 weights: self.weights.frozen(Blip::followed),
@@ -172,9 +167,9 @@ impl Learner {
             Family::Blip(blip) => blip.dropout,
             _ => 0.0,
         };
-        let random = ChaCha8Rng::from_seed(step_seed(self.seed, plan.step, "dropout"));
+        let random = step_draws(self.seed, plan.step, "dropout");
         let dropout = Dropout::new(rate, random);
-        let mut random = ChaCha8Rng::from_seed(step_seed(self.seed, plan.step, "negatives"));
+        let mut random = step_draws(self.seed, plan.step, "negatives");
         self.clamp();
         let mut gradients: BTreeMap<String, Tensor<2>> = BTreeMap::new();
         let mut numbers = StepNumbers::default();

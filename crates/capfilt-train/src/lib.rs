@@ -6,6 +6,7 @@
 mod caption;
 mod checkpoint;
 pub mod data;
+mod draws;
 mod export;
 mod family;
 mod file;

@@ -7,8 +7,9 @@ use std::collections::BTreeMap;
 
 use burn::tensor::{Device, Tensor, TensorData};
 use rand_chacha::ChaCha8Rng;
-use rand_chacha::rand_core::{Rng, SeedableRng};
-use sha2::{Digest, Sha256};
+use rand_chacha::rand_core::Rng;
+
+use crate::draws::generator;
 
 /// How a parameter starts.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -72,10 +73,7 @@ impl Declaration {
         match self.init {
             Init::Constant(value) => vec![value; size],
             Init::Normal(deviation) => {
-                let mut digest = Sha256::new();
-                digest.update(seed.to_le_bytes());
-                digest.update(self.name.as_bytes());
-                let mut random = ChaCha8Rng::from_seed(digest.finalize().into());
+                let mut random = generator(&[&seed.to_le_bytes(), self.name.as_bytes()]);
                 (0..size)
                     .map(|_| truncated_normal(&mut random) * deviation)
                     .collect()

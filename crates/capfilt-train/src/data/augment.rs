@@ -11,7 +11,7 @@ use capfilt_image::{Picture, PictureError, resize};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::draws::Draws;
+use crate::draws::Draws;
 use pixels::{Affine, Canvas};
 
 /// How pictures are changed before a model sees them.

@@ -4,9 +4,9 @@ use capfilt_image::{Picture, Preprocess, decode};
 
 use super::augment::Augmentation;
 use super::dataset::Row;
-use super::draws::Draws;
 use super::options::{CaptionWeights, Sampling};
 use super::sequence::Planned;
+use crate::draws::Draws;
 
 /// A row that could not be used, and why.
 #[derive(Clone, Debug, Eq, PartialEq)]

@@ -10,10 +10,10 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::dataset::{Budget, Dataset, Part, Row, windows};
-use super::draws::Draws;
 use super::error::DataError;
 use super::options::Sampling;
 use super::ordered::Ordered;
+use crate::draws::Draws;
 
 /// How far one `[[data]]` is.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]

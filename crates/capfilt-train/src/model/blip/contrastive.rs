@@ -7,6 +7,7 @@ use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::Rng as _;
 
 use super::{Blip, LEAST_WEIGHT, Negatives};
+use crate::draws::weighted;
 use crate::layers::Dropout;
 use crate::parameters::{Parameters, floats};
 use crate::tokens::Tokens;
@@ -249,38 +250,22 @@ fn right_pairs(
 /// One column for every row, with probabilities in proportion to the weights. A row without any
 /// weight (all texts of the batch belong to its picture) gets another row's column evenly.
 fn draw(weights: &[f32], columns: usize, random: &mut ChaCha8Rng) -> Vec<usize> {
-    let uniform =
-        |random: &mut ChaCha8Rng| f64::from(random.next_u32()) / (f64::from(u32::MAX) + 1.0);
     weights
         .chunks_exact(columns)
         .enumerate()
         .map(|(row, weights)| {
-            let total: f64 = weights.iter().map(|&weight| f64::from(weight)).sum();
-            let draw = uniform(random);
-            if total <= 0.0 {
+            let unit = f64::from(random.next_u32()) / (f64::from(u32::MAX) + 1.0);
+            let chosen = weighted(unit, weights.iter().map(|&weight| f64::from(weight)));
+            chosen.unwrap_or_else(|| {
                 #[expect(
                     clippy::cast_possible_truncation,
                     clippy::cast_sign_loss,
                     clippy::cast_precision_loss,
                     reason = "a place in the batch"
                 )]
-                let step = 1 + (draw * (columns - 1) as f64) as usize;
-                return (row + step) % columns;
-            }
-            let mut left = draw * total;
-            let mut last = 0;
-            for (column, &weight) in weights
-                .iter()
-                .enumerate()
-                .filter(|(_, weight)| **weight > 0.0)
-            {
-                last = column;
-                left -= f64::from(weight);
-                if left < 0.0 {
-                    break;
-                }
-            }
-            last
+                let step = 1 + (unit * (columns - 1) as f64) as usize;
+                (row + step) % columns
+            })
         })
         .collect()
 }

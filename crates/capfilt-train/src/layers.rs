@@ -3,11 +3,11 @@
 
 use std::cell::RefCell;
 
-use burn::tensor::{Device, Int, Tensor, TensorData};
+use burn::tensor::{Device, Int, Tensor, TensorData, module};
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::Rng as _;
 
-use crate::operation::{self, Mask};
+use crate::operation;
 use crate::parameters::{Declaration, Init, Parameters};
 
 /// Declares parameters one after the other.
@@ -95,7 +95,7 @@ pub(crate) fn vector(weights: &Parameters, name: &str) -> Tensor<1> {
 pub(crate) fn linear(weights: &Parameters, name: &str, x: Tensor<3>) -> Tensor<3> {
     let weight = weights.get(&format!("{name}.weight"));
     let bias = vector(weights, &format!("{name}.bias"));
-    operation::linear(x, weight, Some(bias))
+    module::linear(x, weight, Some(bias))
 }
 
 /// The same for rows: `[B, in]` to `[B, out]`.
@@ -112,7 +112,7 @@ pub(crate) fn layer_norm(
 ) -> Tensor<3> {
     let weight = vector(weights, &format!("{name}.weight"));
     let bias = vector(weights, &format!("{name}.bias"));
-    operation::layer_norm(x, weight, bias, epsilon)
+    module::layer_norm(x, weight, Some(bias), epsilon)
 }
 
 /// Activation between the two matrices of a block.
@@ -207,17 +207,6 @@ impl KeyValue {
     }
 }
 
-/// softmax(q kᵀ / sqrt(W/h) + mask) v for every head. `[B, T, W]`.
-pub(crate) fn attention(
-    query: Tensor<3>,
-    kv: KeyValue,
-    heads: usize,
-    mask: Option<&Mask>,
-    dropped: Option<&Dropout>,
-) -> Tensor<3> {
-    operation::attention(query, kv.key, kv.value, heads, mask, dropped)
-}
-
 /// Query, key and value out of `[B, T, 3W]`.
 pub(crate) fn thirds(x: &Tensor<3>) -> (Tensor<3>, KeyValue) {
     let width = x.dims()[2] / 3;
@@ -255,7 +244,7 @@ pub fn patches(
 
 /// Rows of a table, `[B, T]` to `[B, T, W]`.
 pub(crate) fn embed(weights: &Parameters, name: &str, ids: Tensor<2, Int>) -> Tensor<3> {
-    burn::tensor::module::embedding(weights.get(name), ids)
+    module::embedding(weights.get(name), ids)
 }
 
 /// Every row divided by its length, as `torch.nn.functional.normalize` does it.

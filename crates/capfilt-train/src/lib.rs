@@ -34,7 +34,6 @@ pub use layers::patches;
 pub use learner::StepNumbers;
 pub use learning_rate::{Decay, LearningRate};
 pub use model::{Losses, Pairs};
-pub use operation::Mask;
 pub use optimizer::OptimizerConfig;
 pub use parameters::{Declaration, Init, ParameterError, Parameters, Stored};
 pub use progress::{HeldOutLine, StepLine};

@@ -17,11 +17,11 @@ pub(crate) use contrastive::{Contrastive, Momentum, Positives, Queue};
 pub(crate) use step::BlipStep;
 
 use crate::layers::{
-    Activation, Declared, Dropout, KeyValue, attention, indices, layer_norm, linear, linear_rows,
-    normalize, thirds,
+    Activation, Declared, Dropout, KeyValue, indices, layer_norm, linear, linear_rows, normalize,
+    thirds,
 };
 use crate::model::sizes::{SizeError, Text, Vision, check, check_pairs};
-use crate::operation::cross_entropy;
+use crate::operation::{attention, cross_entropy};
 use crate::parameters::{Declaration, Parameters};
 use crate::tokens::Tokens;
 

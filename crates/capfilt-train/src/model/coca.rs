@@ -267,7 +267,7 @@ impl Coca {
         let x = Tensor::cat(vec![words, class], 1) + places.unsqueeze::<3>();
         let lengths = tokens.lengths();
         let correct = self.correct_cls_mask || self.variant == Variant::Paper;
-        let mask = Mask::new([batch, length + 1, length + 1], |row, from, to| {
+        let mask = Mask::new([batch, length + 1, length + 1], &device, |row, from, to| {
             if from < length {
                 to <= from
             } else if correct {
@@ -298,7 +298,7 @@ impl Coca {
         image: &Tensor<3>,
     ) -> Tensor<3> {
         let upper = self.upper();
-        let mask = Mask::causal(x.dims()[1]);
+        let mask = Mask::causal(x.dims()[1], &x.device());
         for layer in 0..self.upper_layers {
             x = match self.variant {
                 Variant::OpenClip => {

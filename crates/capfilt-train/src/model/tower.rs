@@ -1,12 +1,10 @@
 //! The pre-norm transformers of CLIP, CoCa and FILIP, under `open_clip`'s names.
 
-use burn::tensor::Tensor;
+use burn::tensor::{Tensor, module};
 
 use super::sizes::Vision;
-use crate::layers::{
-    Activation, Declared, KeyValue, attention, layer_norm, linear, thirds, vector,
-};
-use crate::operation::{self, Mask};
+use crate::layers::{Activation, Declared, KeyValue, layer_norm, linear, thirds, vector};
+use crate::operation::{Mask, attention};
 use crate::parameters::Parameters;
 
 /// Epsilon of all norms.
@@ -35,7 +33,7 @@ pub(crate) fn unit(n: usize) -> f32 {
 pub(crate) fn in_projection(weights: &Parameters, name: &str, x: Tensor<3>) -> Tensor<3> {
     let weight = weights.get(&format!("{name}.in_proj_weight"));
     let bias = vector(weights, &format!("{name}.in_proj_bias"));
-    operation::linear(x, weight, Some(bias))
+    module::linear(x, weight, Some(bias))
 }
 
 impl Tower {
@@ -190,7 +188,7 @@ impl Tower {
         let part = |x: &Tensor<3>, index: usize| {
             let weight = weight.clone().narrow(1, index * width, width);
             let bias = bias.clone().narrow(0, index * width, width);
-            operation::linear(x.clone(), weight, Some(bias))
+            module::linear(x.clone(), weight, Some(bias))
         };
         let kv = KeyValue {
             key: part(&image, 1),
@@ -233,7 +231,7 @@ impl Vision {
         patches: Tensor<3>,
         activation: Activation,
     ) -> Tensor<3> {
-        let x = operation::linear(patches, weights.get("visual.conv1.weight"), None);
+        let x = module::linear(patches, weights.get("visual.conv1.weight"), None);
         let [batch, _, width] = x.dims();
         let class = weights.get("visual.class_embedding").unsqueeze::<3>();
         let class = class.expand([batch, 1, width]);

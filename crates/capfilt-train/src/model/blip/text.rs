@@ -1,12 +1,12 @@
 //! The text transformer: BERT with cross-attention, post-norm.
 
-use burn::tensor::Tensor;
+use burn::tensor::{Tensor, module};
 
 use super::{Blip, Role, Sharing, TEXT_EPSILON};
 use crate::layers::{
-    Activation, Declared, Dropout, KeyValue, attention, dropout, embed, layer_norm, linear, vector,
+    Activation, Declared, Dropout, KeyValue, dropout, embed, layer_norm, linear, vector,
 };
-use crate::operation::{self, Mask};
+use crate::operation::{Mask, attention};
 use crate::parameters::Parameters;
 use crate::tokens::Tokens;
 
@@ -181,7 +181,12 @@ impl Blip {
         let x = words + places.unsqueeze::<3>();
         let x = layer_norm(weights, &named("embeddings.LayerNorm"), x, TEXT_EPSILON);
         let mut x = dropout(x, dropped);
-        let mask = Mask::of_lengths(tokens.lengths(), tokens.width(), role == Role::Decoder);
+        let mask = Mask::of_lengths(
+            tokens.lengths(),
+            tokens.width(),
+            role == Role::Decoder,
+            &device,
+        );
         for number in 0..self.text.layers {
             let layer = format!("encoder.layer.{number}");
             let block = format!("{layer}.attention");
@@ -249,6 +254,6 @@ impl Blip {
         );
         let words = weights.get(&self.name(Role::Decoder, "embeddings.word_embeddings.weight"));
         let bias = vector(weights, &format!("{HEAD}.bias"));
-        operation::linear(x, words.transpose(), Some(bias)).squeeze_dim(0)
+        module::linear(x, words.transpose(), Some(bias)).squeeze_dim(0)
     }
 }

@@ -1,10 +1,10 @@
 //! Attentional pooler: learned queries that look at image tokens once.
 
-use burn::tensor::Tensor;
+use burn::tensor::{Tensor, module};
 
-use crate::layers::{Declared, KeyValue, attention, layer_norm, linear, vector};
+use crate::layers::{Declared, KeyValue, layer_norm, linear, vector};
 use crate::model::tower::{EPSILON, unit};
-use crate::operation;
+use crate::operation::attention;
 use crate::parameters::Parameters;
 
 /// MHA(q = LN(queries), k = v = LN(tokens)), under the names of `torch.nn.MultiheadAttention`.
@@ -65,7 +65,7 @@ impl Pooler {
             } else {
                 weights.get(&format!("{name}.attn.{part}_proj_weight"))
             };
-            operation::linear(
+            module::linear(
                 x,
                 weight,
                 Some(bias.clone().narrow(0, index * width, width)),

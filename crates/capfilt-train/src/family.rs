@@ -60,7 +60,7 @@ impl Family {
     }
 
     /// All parameters, for a vocabulary of `vocabulary` entries.
-    pub fn declare(&self, vocabulary: usize) -> Vec<Declaration> {
+    pub(crate) fn declare(&self, vocabulary: usize) -> Vec<Declaration> {
         match self {
             Self::Blip(blip) => blip.declare(vocabulary),
             Self::Clip(clip) => clip.declare(vocabulary),

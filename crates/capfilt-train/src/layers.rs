@@ -220,7 +220,7 @@ pub(crate) fn thirds(x: &Tensor<3>) -> (Tensor<3>, KeyValue) {
 
 /// Pixels `[B, 3, S, S]` as patches `[B, (S/p)², 3·p·p]`, rows of patches from the top, a patch as
 /// a convolution's kernel has it: colour, row, column.
-pub fn patches(
+pub(crate) fn patches(
     pixels: &[f32],
     count: usize,
     size: usize,

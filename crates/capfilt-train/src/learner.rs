@@ -19,13 +19,13 @@ use crate::tokens::Tokens;
 
 /// Losses and what became of them in a step.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct StepNumbers {
+pub(crate) struct StepNumbers {
     /// Mean of every loss over the batches of the step.
-    pub losses: BTreeMap<&'static str, f32>,
+    pub(crate) losses: BTreeMap<&'static str, f32>,
     /// Weighted sum of the losses.
-    pub total: f32,
+    pub(crate) total: f32,
     /// Length of the gradient over all parameters, before clipping.
-    pub gradient_norm: f32,
+    pub(crate) gradient_norm: f32,
 }
 
 /// What is drawn in step `step`, for one purpose.
@@ -110,7 +110,6 @@ impl Learner {
         &self,
         batch: &Batch,
         vocabulary: &Vocabulary,
-        device: &Device,
     ) -> Result<Pairs, TokenizerError> {
         let vision = self.family.vision();
         Ok(Pairs {
@@ -119,7 +118,7 @@ impl Learner {
                 batch.ids.len(),
                 vision.image_size,
                 vision.patch,
-                device,
+                &self.device,
             ),
             tokens: tokens(&self.family, vocabulary, &batch.texts)?,
             pictures: batch.pictures.clone(),

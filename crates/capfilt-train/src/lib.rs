@@ -1,6 +1,6 @@
 //! A trainer for BLIP, CoCa, CLIP and FILIP on the datasets that the pipeline writes.
 //!
-//! A family is a set of functions over named [`Parameters`]. Names, shapes and layouts are those
+//! A family is a set of functions over named parameters. Names, shapes and layouts are those
 //! of the checkpoints that other programs read: Hugging Face's for BLIP, `open_clip`'s for the others.
 
 mod caption;
@@ -30,13 +30,9 @@ pub use export::{ExportError, Exported};
 pub use family::Family;
 pub use file::{Checkpoints, DeviceName, FileError, HeldOut, Start, TrainFile, Training};
 pub use held_out::{HeldOutError, HeldOutNumbers};
-pub use layers::patches;
-pub use learner::StepNumbers;
 pub use learning_rate::{Decay, LearningRate};
-pub use model::{Losses, Pairs};
 pub use optimizer::OptimizerConfig;
-pub use parameters::{Declaration, Init, ParameterError, Parameters, Stored};
+pub use parameters::ParameterError;
 pub use progress::{HeldOutLine, StepLine};
 pub use start::{StartError, Started};
-pub use tokens::Tokens;
 pub use train::{Event, Outcome, TrainError, train};

@@ -14,18 +14,18 @@ use crate::tokens::Tokens;
 
 /// A batch: picture k belongs to text k.
 #[derive(Clone, Debug)]
-pub struct Pairs {
+pub(crate) struct Pairs {
     /// Patches `[B, P, 3·p·p]`.
-    pub patches: Tensor<3>,
+    pub(crate) patches: Tensor<3>,
     /// Texts, framed by the tokens that they start and end with.
-    pub tokens: Tokens,
+    pub(crate) tokens: Tokens,
     /// Which picture each is: the same for captions of the same one.
-    pub pictures: Vec<u64>,
+    pub(crate) pictures: Vec<u64>,
 }
 
 /// Losses of a step by name. Their weighted sum is trained on.
 #[derive(Debug, Default)]
-pub struct Losses {
+pub(crate) struct Losses {
     parts: Vec<(&'static str, Tensor<1>)>,
     total: Option<Tensor<1>>,
 }
@@ -49,14 +49,14 @@ impl Losses {
     }
 
     /// Names and values.
-    pub fn parts(&self) -> impl Iterator<Item = (&'static str, f32)> {
+    pub(crate) fn parts(&self) -> impl Iterator<Item = (&'static str, f32)> {
         self.parts
             .iter()
             .map(|(name, loss)| (*name, loss.clone().into_scalar::<f32>()))
     }
 
     /// What gradients are taken of, and its value.
-    pub fn total(&self) -> Option<&Tensor<1>> {
+    pub(crate) fn total(&self) -> Option<&Tensor<1>> {
         self.total.as_ref()
     }
 }

@@ -13,7 +13,7 @@ use crate::draws::generator;
 
 /// How a parameter starts.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Init {
+pub(crate) enum Init {
     /// Every element is this.
     Constant(f32),
     /// Normal with mean 0 and this standard deviation, drawn again beyond two of them.
@@ -22,18 +22,18 @@ pub enum Init {
 
 /// A parameter before it has a value.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Declaration {
+pub(crate) struct Declaration {
     /// Its name in checkpoints.
-    pub name: String,
+    pub(crate) name: String,
     /// Its shape in checkpoints.
-    pub shape: Vec<usize>,
+    pub(crate) shape: Vec<usize>,
     /// Whether it maps features to features: `[out, in..]` in checkpoints, `[in, out]` here, so
     /// that the product `x W` of rows x reads and writes memory in order.
-    pub transposed: bool,
+    pub(crate) transposed: bool,
     /// How it starts.
-    pub init: Init,
+    pub(crate) init: Init,
     /// Whether weight decay applies.
-    pub decay: bool,
+    pub(crate) decay: bool,
 }
 
 impl Declaration {
@@ -111,16 +111,16 @@ struct Parameter {
 
 /// A tensor of a checkpoint: its shape there, and its values in row-major order.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Stored {
+pub(crate) struct Stored {
     /// Shape.
-    pub shape: Vec<usize>,
+    pub(crate) shape: Vec<usize>,
     /// Values.
-    pub values: Vec<f32>,
+    pub(crate) values: Vec<f32>,
 }
 
 /// Parameters by name.
 #[derive(Clone, Debug)]
-pub struct Parameters {
+pub(crate) struct Parameters {
     map: BTreeMap<String, Parameter>,
 }
 
@@ -147,7 +147,7 @@ pub enum ParameterError {
 
 impl Parameters {
     /// Fresh parameters that take gradients.
-    pub fn new(declarations: Vec<Declaration>, seed: u64, device: &Device) -> Self {
+    pub(crate) fn new(declarations: Vec<Declaration>, seed: u64, device: &Device) -> Self {
         let map = declarations
             .into_iter()
             .map(|declaration| {
@@ -167,7 +167,7 @@ impl Parameters {
     }
 
     /// The values of a checkpoint. Tensors that the model does not have are not looked at.
-    pub fn load(
+    pub(crate) fn load(
         &mut self,
         mut find: impl FnMut(&str) -> Option<Stored>,
     ) -> Result<(), ParameterError> {
@@ -180,7 +180,7 @@ impl Parameters {
     }
 
     /// The value of one parameter.
-    pub fn set(&mut self, name: &str, stored: &Stored) -> Result<(), ParameterError> {
+    pub(crate) fn set(&mut self, name: &str, stored: &Stored) -> Result<(), ParameterError> {
         match self.map.get_mut(name) {
             Some(parameter) => parameter.fill(stored),
             None => Err(ParameterError::Missing {
@@ -190,14 +190,14 @@ impl Parameters {
     }
 
     /// All parameters as a checkpoint has them, in the order of their names.
-    pub fn stored(&self) -> impl Iterator<Item = (&str, Stored)> {
+    pub(crate) fn stored(&self) -> impl Iterator<Item = (&str, Stored)> {
         self.map
             .iter()
             .map(|(name, parameter)| (name.as_str(), parameter.stored(parameter.tensor.clone())))
     }
 
     /// A tensor that has the layout of parameter `name` as a checkpoint has it: its gradient, say.
-    pub fn stored_like(&self, name: &str, tensor: Tensor<2>) -> Stored {
+    pub(crate) fn stored_like(&self, name: &str, tensor: Tensor<2>) -> Stored {
         self.map[name].stored(tensor)
     }
 
@@ -206,25 +206,20 @@ impl Parameters {
     /// # Panics
     ///
     /// If it was not declared: an error in the model's code.
-    pub fn get(&self, name: &str) -> Tensor<2> {
+    pub(crate) fn get(&self, name: &str) -> Tensor<2> {
         match self.map.get(name) {
             Some(parameter) => parameter.tensor.clone(),
             None => undeclared(name),
         }
     }
 
-    /// Whether there is such a parameter.
-    pub fn has(&self, name: &str) -> bool {
-        self.map.contains_key(name)
-    }
-
     /// What was declared, in the order of names.
-    pub fn declarations(&self) -> impl Iterator<Item = &Declaration> {
+    pub(crate) fn declarations(&self) -> impl Iterator<Item = &Declaration> {
         self.map.values().map(|parameter| &parameter.declaration)
     }
 
     /// Number of elements.
-    pub fn size(&self) -> usize {
+    pub(crate) fn size(&self) -> usize {
         self.declarations()
             .map(|declaration| declaration.shape.iter().product::<usize>())
             .sum()
@@ -232,7 +227,7 @@ impl Parameters {
 
     /// A copy of those for which `take` holds, without gradients.
     #[must_use]
-    pub fn frozen(&self, take: impl Fn(&str) -> bool) -> Self {
+    pub(crate) fn frozen(&self, take: impl Fn(&str) -> bool) -> Self {
         let map = self
             .map
             .iter()
@@ -249,7 +244,7 @@ impl Parameters {
     }
 
     /// Exponential moving average, in place: m ← d·m + (1 - d)·p for all of its parameters.
-    pub fn follow(&mut self, student: &Self, decay: f64) {
+    pub(crate) fn follow(&mut self, student: &Self, decay: f64) {
         for (name, parameter) in &mut self.map {
             let ours = parameter.tensor.clone().mul_scalar(decay);
             let theirs = student.get(name).inner().mul_scalar(1.0 - decay);
@@ -266,7 +261,7 @@ impl Parameters {
 
     /// Every parameter's name, declaration and value, to be replaced by what `update` makes of it.
     /// The values come and go without gradients.
-    pub fn update(
+    pub(crate) fn update(
         &mut self,
         mut update: impl FnMut(&Declaration, &Tensor<2>) -> Option<Tensor<2>>,
     ) {

@@ -4,7 +4,7 @@ use burn::tensor::{Device, Int, Tensor, TensorData};
 
 /// B texts of T tokens: every text is a first token, its pieces, a last token and pads.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Tokens {
+pub(crate) struct Tokens {
     /// `[B, T]`, row after row.
     ids: Vec<u32>,
     /// Tokens of every text without pads.
@@ -14,7 +14,7 @@ pub struct Tokens {
 
 impl Tokens {
     /// Texts filled up with `pad` to `width` tokens, or to the longest if that is `None`.
-    pub fn new(texts: &[Vec<u32>], pad: u32, width: Option<usize>) -> Self {
+    pub(crate) fn new(texts: &[Vec<u32>], pad: u32, width: Option<usize>) -> Self {
         let longest = texts.iter().map(Vec::len).max().unwrap_or(0);
         let width = width.unwrap_or(longest).max(longest);
         let mut ids = Vec::with_capacity(texts.len() * width);
@@ -30,28 +30,28 @@ impl Tokens {
     }
 
     /// Number of texts.
-    pub fn count(&self) -> usize {
+    pub(crate) fn count(&self) -> usize {
         self.lengths.len()
     }
 
     /// Tokens of a text, pads included.
-    pub fn width(&self) -> usize {
+    pub(crate) fn width(&self) -> usize {
         self.width
     }
 
     /// Tokens of every text without pads.
-    pub fn lengths(&self) -> &[usize] {
+    pub(crate) fn lengths(&self) -> &[usize] {
         &self.lengths
     }
 
     /// One text, pads included.
-    pub fn row(&self, row: usize) -> &[u32] {
+    pub(crate) fn row(&self, row: usize) -> &[u32] {
         &self.ids[row * self.width..(row + 1) * self.width]
     }
 
     /// With another first token.
     #[must_use]
-    pub fn starting_with(&self, first: u32) -> Self {
+    pub(crate) fn starting_with(&self, first: u32) -> Self {
         let mut changed = self.clone();
         changed
             .ids
@@ -63,7 +63,7 @@ impl Tokens {
 
     /// The texts at `rows`.
     #[must_use]
-    pub fn select(&self, rows: impl IntoIterator<Item = usize>) -> Self {
+    pub(crate) fn select(&self, rows: impl IntoIterator<Item = usize>) -> Self {
         let mut selected = Self {
             ids: Vec::new(),
             lengths: Vec::new(),
@@ -77,7 +77,7 @@ impl Tokens {
     }
 
     /// `[B, T]`.
-    pub fn tensor(&self, device: &Device) -> Tensor<2, Int> {
+    pub(crate) fn tensor(&self, device: &Device) -> Tensor<2, Int> {
         let ids: Vec<i64> = self.ids.iter().map(|&id| i64::from(id)).collect();
         Tensor::from_data(TensorData::new(ids, [self.count(), self.width]), device)
     }
@@ -85,7 +85,7 @@ impl Tokens {
     /// What follows every token but the last: places of tokens in `[B·T]` that are asked for the
     /// next one, and that next token. The first `skipped` answers of every text, and pads, are not
     /// asked for.
-    pub fn next(&self, skipped: usize) -> (Vec<usize>, Vec<u32>) {
+    pub(crate) fn next(&self, skipped: usize) -> (Vec<usize>, Vec<u32>) {
         let mut places = Vec::new();
         let mut labels = Vec::new();
         for (row, &length) in self.lengths.iter().enumerate() {

@@ -315,8 +315,7 @@ impl<'a> Run<'a> {
         let mut ids = Vec::new();
         for _ in 0..training.accumulate.get() {
             let batch = self.loader.next_batch()?;
-            let device = &self.learner.device;
-            batches.push(self.learner.pairs(&batch, &self.vocabulary, device)?);
+            batches.push(self.learner.pairs(&batch, &self.vocabulary)?);
             ids.extend(batch.ids);
         }
         let step = self.step;

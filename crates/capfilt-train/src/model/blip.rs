@@ -183,7 +183,7 @@ impl Blip {
     }
 
     /// All parameters, for a vocabulary of `vocabulary` entries.
-    pub fn declare(&self, vocabulary: usize) -> Vec<Declaration> {
+    pub(crate) fn declare(&self, vocabulary: usize) -> Vec<Declaration> {
         let mut declared = Declared::new(0.02);
         self.declare_vision(&mut declared);
         self.declare_text(&mut declared, vocabulary);

@@ -94,7 +94,7 @@ impl Clip {
     }
 
     /// All parameters, for a vocabulary of `vocabulary` entries.
-    pub fn declare(&self, vocabulary: usize) -> Vec<Declaration> {
+    pub(crate) fn declare(&self, vocabulary: usize) -> Vec<Declaration> {
         let mut declared = self.dual().declare(vocabulary);
         match self.loss {
             ClipLoss::Softmax => declared.constant("logit_scale", &[], LOGIT_SCALE),
@@ -119,7 +119,7 @@ impl Clip {
     }
 
     /// The loss of a batch, `contrastive`.
-    pub fn losses(&self, weights: &Parameters, pairs: &Pairs) -> Losses {
+    pub(crate) fn losses(&self, weights: &Parameters, pairs: &Pairs) -> Losses {
         let image = self.image_features(weights, pairs.patches.clone());
         let text = self.text_features(weights, &pairs.tokens);
         let mut losses = Losses::default();

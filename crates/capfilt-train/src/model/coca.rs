@@ -182,7 +182,7 @@ impl Coca {
     }
 
     /// All parameters, for a vocabulary of `vocabulary` entries.
-    pub fn declare(&self, vocabulary: usize) -> Vec<Declaration> {
+    pub(crate) fn declare(&self, vocabulary: usize) -> Vec<Declaration> {
         let mut declared = Declared::new(0.02);
         let width = self.text.width;
         self.vision.declare(&mut declared, self.activation());
@@ -318,7 +318,7 @@ impl Coca {
 
     /// The losses of a batch: `contrastive`, and `caption`, the mean over all tokens but the first
     /// and the pads of -log p.
-    pub fn losses(&self, weights: &Parameters, pairs: &Pairs) -> Losses {
+    pub(crate) fn losses(&self, weights: &Parameters, pairs: &Pairs) -> Losses {
         let image = self.image(weights, pairs.patches.clone());
         let (features, x) = self.text(weights, &pairs.tokens);
         let mut losses = Losses::default();

@@ -69,7 +69,7 @@ impl Filip {
     }
 
     /// All parameters, for a vocabulary of `vocabulary` entries.
-    pub fn declare(&self, vocabulary: usize) -> Vec<Declaration> {
+    pub(crate) fn declare(&self, vocabulary: usize) -> Vec<Declaration> {
         let mut declared = self.dual().declare(vocabulary);
         declared.constant("logit_scale", &[], LOGIT_SCALE);
         let mut list = declared.matrices_decay();
@@ -116,7 +116,7 @@ impl Filip {
     }
 
     /// The losses of a batch, `image` (every picture looks for its text) and `text`, half of each.
-    pub fn losses(&self, weights: &Parameters, pairs: &Pairs) -> Losses {
+    pub(crate) fn losses(&self, weights: &Parameters, pairs: &Pairs) -> Losses {
         let images = self.image_features(weights, pairs.patches.clone());
         let texts = self.text_features(weights, &pairs.tokens);
         let (of_images, of_texts) = self.both(weights, &images, &texts);

@@ -75,6 +75,16 @@ fn momentum(golden: &Golden, weights: &Parameters) -> Momentum {
     }
 }
 
+fn step(momentum: Option<&mut Momentum>, alpha: f64, prompt: usize) -> BlipStep<'_> {
+    BlipStep {
+        tokens: &TOKENS,
+        momentum,
+        alpha,
+        prompt,
+        dropped: None,
+    }
+}
+
 #[test]
 fn a_step_of_pretraining_equals_pytorch() {
     let golden = Golden::open("blip-pretrain");
@@ -103,13 +113,11 @@ fn a_step_of_pretraining_equals_pytorch() {
     );
     golden.assert_close("out.itm_logits", &floats(logits), 1e-4);
 
-    let step = BlipStep {
-        tokens: &TOKENS,
-        momentum: Some(&mut momentum),
-        alpha: f64::from(golden.input("alpha").values[0]),
-        prompt: 1,
-        dropped: None,
-    };
+    let step = step(
+        Some(&mut momentum),
+        f64::from(golden.input("alpha").values[0]),
+        1,
+    );
     let losses = blip.losses(&weights, &pairs, step, |contrast| {
         golden.assert_close("out.weights_t2i", &contrast.text_to_image, 1e-4);
         golden.assert_close("out.weights_i2t", &contrast.image_to_text, 1e-4);
@@ -155,13 +163,11 @@ fn every_way_of_sharing_equals_pytorch() {
         assert_eq!(weights.size(), parameters as usize, "{name}");
         let mut momentum = momentum(&inputs, &weights);
         let pairs = pairs(&inputs, vec![0, 1, 2, 3]);
-        let step = BlipStep {
-            tokens: &TOKENS,
-            momentum: Some(&mut momentum),
-            alpha: f64::from(inputs.input("alpha").values[0]),
-            prompt: 1,
-            dropped: None,
-        };
+        let step = step(
+            Some(&mut momentum),
+            f64::from(inputs.input("alpha").values[0]),
+            1,
+        );
         let losses = blip.losses(&weights, &pairs, step, |_| Negatives {
             images: inputs.places("negative_image"),
             texts: inputs.places("negative_text"),
@@ -185,13 +191,7 @@ fn a_step_of_the_captioner_equals_pytorch() {
     let golden = Golden::open("blip-captioner");
     let blip = blip(Mode::FinetuneCaptioner, Sharing::AllButSelfAttention);
     let weights = golden.weights(blip.declare(VOCABULARY));
-    let step = BlipStep {
-        tokens: &TOKENS,
-        momentum: None,
-        alpha: 0.0,
-        prompt: golden.places("prompt_length")[0],
-        dropped: None,
-    };
+    let step = step(None, 0.0, golden.places("prompt_length")[0]);
     let losses = blip.losses(&weights, &pairs(&golden, vec![0, 1, 2, 3]), step, |_| {
         unreachable!("a captioner needs no wrong pairs")
     });
@@ -217,13 +217,11 @@ fn a_step_of_the_filter_equals_pytorch() {
         .iter()
         .map(|&id| (id >= 0.0).then_some(id as u64))
         .collect();
-    let step = BlipStep {
-        tokens: &TOKENS,
-        momentum: Some(&mut momentum),
-        alpha: f64::from(golden.input("alpha").values[0]),
-        prompt: 1,
-        dropped: None,
-    };
+    let step = step(
+        Some(&mut momentum),
+        f64::from(golden.input("alpha").values[0]),
+        1,
+    );
     let losses = blip.losses(&weights, &pairs, step, |contrast| {
         golden.assert_close("out.weights_t2i", &contrast.text_to_image, 1e-4);
         golden.assert_close("out.weights_i2t", &contrast.image_to_text, 1e-4);

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::digest::Digest;
 use crate::precision::Precision;
+use crate::text::MOST_TOKENS;
 
 /// Package format that this version writes and reads.
 pub const FORMAT: u32 = 1;
@@ -188,4 +189,15 @@ pub struct Manifest {
     pub files: BTreeMap<String, Digest>,
     /// Where the weights came from.
     pub checkpoint: CheckpointSource,
+}
+
+impl Manifest {
+    /// Tokens of the longest text that is judged: BLIP's rule, where the model has room for it, and
+    /// whatever the other families have room for.
+    pub fn judged_tokens(&self) -> usize {
+        match self.family {
+            Family::Blip => MOST_TOKENS.min(self.text.positions),
+            Family::Clip | Family::Coca | Family::Filip => self.text.positions,
+        }
+    }
 }

@@ -66,21 +66,14 @@ pub struct Texts {
 }
 
 impl Texts {
-    /// The tokenizer of a package. BLIP judges a text in its cleaned form and at most [`MOST_TOKENS`] of it, or the model's longest;
-    /// the other families see it as it is, up to their longest.
+    /// The tokenizer of a package. BLIP judges a text in its cleaned form, the other families as it
+    /// is; both up to [`Manifest::judged_tokens`](crate::Manifest::judged_tokens).
     pub fn of(package: &Package) -> Result<Self, TokenizerError> {
         let manifest = &package.manifest;
-        let texts = Self::open(&package.tokenizer(), &manifest.tokens)?;
-        Ok(match manifest.family {
-            Family::Blip => Self {
-                most: MOST_TOKENS.min(manifest.text.positions),
-                ..texts
-            },
-            Family::Clip | Family::Coca | Family::Filip => Self {
-                most: manifest.text.positions,
-                cleaned: false,
-                ..texts
-            },
+        Ok(Self {
+            most: manifest.judged_tokens(),
+            cleaned: manifest.family == Family::Blip,
+            ..Self::open(&package.tokenizer(), &manifest.tokens)?
         })
     }
 
@@ -113,11 +106,6 @@ impl Texts {
         })
     }
 
-    /// The most tokens of a text that is judged.
-    pub fn most_tokens(&self) -> usize {
-        self.most
-    }
-
     /// Ids of the special tokens.
     pub fn tokens(&self) -> &SpecialTokens {
         &self.tokens
@@ -140,7 +128,7 @@ impl Texts {
         Ok(tokens)
     }
 
-    /// `[CLS]`, the text's tokens, `[SEP]`; at most [`Texts::most_tokens`].
+    /// `[CLS]`, the text's tokens, `[SEP]`; at most as many as are judged.
     pub fn judged(&self, text: &str) -> Result<Vec<u32>, TokenizerError> {
         if self.cleaned {
             self.framed(&clean_caption(text), self.most)

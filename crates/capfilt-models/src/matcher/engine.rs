@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use capfilt_onnx::{Family, MOST_TOKENS, Package, Task};
+use capfilt_onnx::{Family, Package, Task};
 use ort::value::Tensor;
 
 use super::similarity::Similarity;
@@ -91,11 +91,7 @@ impl MatchEngine {
             text: opener.open("text", &["text_feat"])?,
             similarity,
             pad: manifest.tokens.pad,
-            most_tokens: if has_head {
-                MOST_TOKENS.min(manifest.text.positions)
-            } else {
-                manifest.text.positions
-            },
+            most_tokens: manifest.judged_tokens(),
             // The class token of a CoCa text may look at the pad behind the text.
             fewest_pads: usize::from(manifest.family == Family::Coca),
             device: opener.chosen().to_owned(),

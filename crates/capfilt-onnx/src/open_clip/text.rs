@@ -48,13 +48,10 @@ impl Emitter<'_, '_> {
     ) -> Result<Value, ImportError> {
         let none = self.graph.ints(&[0]);
         let places = self.places(text, text.positions)?;
-        let mut x = self.placed_words(input_ids, &none, text, &places)?;
+        let x = self.placed_words(input_ids, &none, text, &places)?;
         let tokens = self.graph.size(input_ids, 1);
         let mask = self.causal_mask(&tokens, &none);
-        for layer in 0..text.tower.layers {
-            let name = format!("{}.resblocks.{layer}", text.tower.prefix);
-            (x, _) = self.block(&text.tower, &name, &x, Some(&mask), None)?;
-        }
+        let x = self.blocks(&text.tower, x, Some(&mask))?;
         let name = format!("{}ln_final", text.prefix);
         self.layer_norm(&x, &name, text.tower.width, EPSILON)
     }
@@ -92,12 +89,12 @@ impl Emitter<'_, '_> {
         // The class token stands behind the longest text, however short this one is.
         let class = self.parameters.class_of_text(text)?;
         let class = self.constant(&class);
-        let mut x = self.graph.pad(&x, &[0, 0, 0], &[0, 1, 0]);
+        let x = self.graph.pad(&x, &[0, 0, 0], &[0, 1, 0]);
         let tokens = self.graph.size(input_ids, 1);
         let nothing = self.graph.ints(&[0, 0, 0]);
         let above = self.graph.concat(&[&tokens, &nothing], 0);
         let class = self.graph.pad_by(&class, &above);
-        x = self.graph.add(&x, &class);
+        let x = self.graph.add(&x, &class);
         let one = self.graph.ints(&[1]);
         let length = self.graph.add(&tokens, &one);
         let causal = self.causal_mask(&length, &none);
@@ -110,10 +107,7 @@ impl Emitter<'_, '_> {
         let hidden = self.graph.pad(&padding, &[0, front], &[0, back]);
         let hidden = self.key_mask(&hidden);
         let mask = self.graph.add(&causal, &hidden);
-        for layer in 0..text.tower.layers {
-            let name = format!("{}.resblocks.{layer}", text.tower.prefix);
-            (x, _) = self.block(&text.tower, &name, &x, Some(&mask), None)?;
-        }
+        let x = self.blocks(&text.tower, x, Some(&mask))?;
         let class = self.graph.pick(&x, -1, 1);
         let name = format!("{}ln_final", text.prefix);
         self.layer_norm(&class, &name, width, EPSILON)

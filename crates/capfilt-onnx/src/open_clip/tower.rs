@@ -49,7 +49,21 @@ impl Emitter<'_, '_> {
         Ok((x, KeyValue { key, value }))
     }
 
-    /// The same with attention to the keys and values [B, h, N, d] of images.
+    /// All blocks of `tower`, one after the other.
+    pub(super) fn blocks(
+        &mut self,
+        tower: &Tower,
+        mut x: Value,
+        mask: Option<&Value>,
+    ) -> Result<Value, ImportError> {
+        for layer in 0..tower.layers {
+            let name = format!("{}.resblocks.{layer}", tower.prefix);
+            (x, _) = self.block(tower, &name, &x, mask, None)?;
+        }
+        Ok(x)
+    }
+
+    /// The same as a block with attention to the keys and values [B, h, N, d] of images.
     pub(super) fn crossing_block(
         &mut self,
         tower: &Tower,

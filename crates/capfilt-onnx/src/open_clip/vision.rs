@@ -20,11 +20,8 @@ impl Emitter<'_, '_> {
         wanted: Wanted,
     ) -> Result<Value, ImportError> {
         let vision = &config.vision;
-        let mut x = self.patch_embedding_of(pixels, vision)?;
-        for layer in 0..vision.tower.layers {
-            let name = format!("{}.resblocks.{layer}", vision.tower.prefix);
-            (x, _) = self.block(&vision.tower, &name, &x, None, None)?;
-        }
+        let x = self.patch_embedding_of(pixels, vision)?;
+        let x = self.blocks(&vision.tower, x, None)?;
         let x = match vision.pooler {
             Some(pooler) => self.pool(&x, config, pooler, wanted)?,
             None if wanted == (0..vision.tokens()) => x,

@@ -19,6 +19,7 @@ import glob
 import io
 import json
 import math
+import os
 import time
 from pathlib import Path
 
@@ -119,7 +120,7 @@ def train(family, seen: list[tuple[Tensor, str, str]], texts: Texts, config: dic
             order = torch.randperm(len(seen))
         chosen, order = order[:batch].tolist(), order[batch:]
         pixels = normalised([crop(seen[place][0]) for place in chosen])
-        loss = family.loss(pixels, *texts([seen[place][1] for place in chosen]), step / steps)
+        loss = family.loss(pixels, *texts([seen[place][1] for place in chosen]), step * batch / len(seen))
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
@@ -137,7 +138,7 @@ def main():
     parser.add_argument("--data", nargs="+", required=True)
     parser.add_argument("--tokenizer", type=Path, required=True)
     parser.add_argument("--held-out", default="fluent-emoji-flat")
-    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     config = json.loads(arguments.training.read_text())

@@ -6,7 +6,7 @@ needs of it, under the names of training files:
     {"vocabulary": 3772, "batch": 32,
      "vision": {"image-size": 48, "patch": 8, "width": 192, "layers": 6, "heads": 3},
      "text": {"width": 192, "layers": 4, "heads": 3, "positions": 24},
-     "embed": 128, "kept-tokens": 0.25, "upper-layers": 4, "queries": 32, "pooler-heads": 3, "queue": 1024, "dropout": 0.1}
+     "embed": 128, "kept-tokens": 0.25, "upper-layers": 4, "queries": 32, "pooler-heads": 3, "queue": 1024, "momentum": 0.995, "dropout": 0.1}
 
 `hidden` of a tower is four times its width if absent. `embed` is what BLIP calls its projection; CoCa's is the width of its text.
 Texts start with token 2, end with 3 and pads (0); BLIP's [DEC] and [ENC] are the last two of the vocabulary.
@@ -83,7 +83,7 @@ class Clip(Contrastive):
     def __init__(self, config: dict):
         self.model = dual.clip(towers(config, {}, {"pool_type": "eos", "eos_id": LAST}))
 
-    def loss(self, pixels: Tensor, tokens: Tensor, mask: Tensor, progress: float) -> Tensor:
+    def loss(self, pixels: Tensor, tokens: Tensor, mask: Tensor, epoch: float) -> Tensor:
         """The mean of both directions."""
         return dual.contrastive(self.model(pixels, tokens))
 
@@ -117,7 +117,7 @@ class Coca(Clip):
         sizes = towers(config | {"embed": words["width"]}, vision, {"embed_cls": True, "output_tokens": True})
         self.model = coca.coca(sizes | {"multimodal_cfg": upper})
 
-    def loss(self, pixels: Tensor, tokens: Tensor, mask: Tensor, progress: float) -> Tensor:
+    def loss(self, pixels: Tensor, tokens: Tensor, mask: Tensor, epoch: float) -> Tensor:
         """Contrast and twice the caption."""
         return coca.losses(self.model, self.model(pixels, tokens))["total"]
 
@@ -129,10 +129,15 @@ class Filip(Contrastive):
         self.model = dual.clip(towers(config, {}, {}))
         self.kept = config["kept-tokens"]
 
-    def loss(self, pixels: Tensor, tokens: Tensor, mask: Tensor, progress: float) -> Tensor:
+    def loss(self, pixels: Tensor, tokens: Tensor, mask: Tensor, epoch: float) -> Tensor:
         """The mean of both directions."""
         image, text = dual.token_features(self.model, pixels, tokens)
         return sum(dual.late(image, text, mask, self.model.logit_scale.exp(), self.kept)) / 2
+
+
+def deviation(width: int) -> float:
+    """The standard deviation that `capfilt train` draws a BLIP's layers with."""
+    return 0.02 * math.sqrt(768 / width)
 
 
 class Blip:
@@ -149,8 +154,7 @@ class Blip:
                 "num_hidden_layers": image["layers"],
                 "num_attention_heads": image["heads"],
                 "intermediate_size": image.get("hidden", 4 * image["width"]),
-                # The default is 1e-10, which says nothing about any picture.
-                "initializer_range": 0.02,
+                "initializer_range": deviation(image["width"]),
             },
             text_config={
                 "vocab_size": vocabulary,
@@ -162,6 +166,7 @@ class Blip:
                 "intermediate_size": words.get("hidden", 4 * words["width"]),
                 "hidden_dropout_prob": config["dropout"],
                 "attention_probs_dropout_prob": config["dropout"],
+                "initializer_range": deviation(words["width"]),
                 "pad_token_id": 0,
                 "cls_token_id": FIRST,
                 "sep_token_id": LAST,
@@ -173,6 +178,7 @@ class Blip:
         self.model = med.Blip(sizes)
         self.momentum = med.Momentum(sizes)
         self.momentum.follow(self.model, 0.0)
+        self.rate = config["momentum"]
         columns = (config["embed"], config["queue"])
         self.queue = med.Queue(normalize(torch.randn(columns), dim=0), normalize(torch.randn(columns), dim=0), 0)
 
@@ -183,10 +189,10 @@ class Blip:
     def after_step(self):
         """The temperature is clamped before a step, not after it."""
 
-    def loss(self, pixels: Tensor, tokens: Tensor, mask: Tensor, progress: float) -> Tensor:
-        """The sum of the three. The momentum model's weight in the targets grows over the first tenth of `progress` [0,1]."""
-        alpha = 0.4 * min(1.0, 10 * progress)
-        matched = med.matching(self.model, self.momentum, self.queue, pixels, tokens, mask, alpha)
+    def loss(self, pixels: Tensor, tokens: Tensor, mask: Tensor, epoch: float) -> Tensor:
+        """The sum of the three. The momentum model's weight in the targets grows over the first epoch."""
+        alpha = 0.4 * min(1.0, epoch)
+        matched = med.matching(self.model, self.momentum, self.queue, pixels, tokens, mask, alpha, rate=self.rate)
         written, _ = med.captioning(self.model.text_decoder, matched.outputs["image_embeds"], tokens, mask)
         return matched.itc + matched.itm + written
 

@@ -15,7 +15,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from emoji import COCA, EMBED, FAMILIES, QUEUE, TEXT, VISION, training
+from emoji import BATCH, FAMILIES, SIZES, training
 
 
 def ours(arguments, family: str) -> float:
@@ -28,12 +28,12 @@ def ours(arguments, family: str) -> float:
     file.write_text(text)
     subprocess.run([arguments.capfilt, "-q", "train", file, "--output", output], check=True)
     lines = [json.loads(line) for line in (output / "progress.jsonl").read_text().splitlines()]
-    return statistics.median(line["samples-per-second"] for line in lines[2:]) / FAMILIES[family]["batch"]
+    return statistics.median(line["samples-per-second"] for line in lines[2:]) / BATCH
 
 
 def torch(arguments, family: str) -> float:
     """Steps a second of PyTorch."""
-    config = {"vocabulary": arguments.vocabulary, "vision": VISION, "text": TEXT, "embed": EMBED, "queue": QUEUE, "dropout": 0.0, "kept-tokens": 0.25, **COCA, "batch": FAMILIES[family]["batch"]}
+    config = {**SIZES, "vocabulary": arguments.vocabulary, "batch": BATCH}
     file = arguments.output / f"{family}.json"
     file.write_text(json.dumps(config))
     command = [sys.executable, Path(__file__).parent / "train_torch.py", file, "--families", family, "--threads", str(os.cpu_count()), "--seconds", "10"]
@@ -47,7 +47,7 @@ def main():
     parser.add_argument("--tokenizer", type=Path, required=True)
     parser.add_argument("--output", type=Path, required=True)
     parser.add_argument("--vocabulary", type=int, default=3772)
-    parser.add_argument("--families", nargs="+", choices=FAMILIES, default=list(FAMILIES))
+    parser.add_argument("--families", nargs="+", choices=FAMILIES, default=FAMILIES)
     parser.add_argument("--steps", type=int, default=40)
     parser.add_argument("--rounds", type=int, default=3)
     arguments = parser.parse_args()
@@ -56,7 +56,7 @@ def main():
     for family in arguments.families:
         rounds = [(ours(arguments, family), torch(arguments, family)) for _ in range(arguments.rounds)]
         own, other = (statistics.median(one) for one in zip(*rounds))
-        print(f"| {family} | {FAMILIES[family]['batch']} | {own:.2f} | {other:.2f} | {own / other:.2f} |", flush=True)
+        print(f"| {family} | {BATCH} | {own:.2f} | {other:.2f} | {own / other:.2f} |", flush=True)
 
 
 if __name__ == "__main__":

@@ -140,6 +140,15 @@ pub(crate) const LEAST_WEIGHT: f32 = 1e-4;
 pub(crate) const TEMPERATURE: f32 = 0.07;
 pub(crate) const TEMPERATURE_BOUNDS: (f32, f32) = (0.001, 0.5);
 
+/// Standard deviation of what is drawn for layers of `width` features: BERT's and ViT's 0.02 at their
+/// 768, and the same variance of a layer's output at any other. With 0.02 everywhere, the texts of
+/// a narrow model are all alike at first, and contrast finds nothing to tell apart.
+fn deviation(width: usize) -> f32 {
+    #[expect(clippy::cast_precision_loss, reason = "a width is small")]
+    let width = width as f32;
+    0.02 * (768.0 / width).sqrt()
+}
+
 impl Blip {
     /// Whether the sizes fit each other and a batch of `batch` pairs.
     pub fn check(&self, batch: usize) -> Result<(), SizeError> {
@@ -184,8 +193,9 @@ impl Blip {
 
     /// All parameters, for a vocabulary of `vocabulary` entries.
     pub(crate) fn declare(&self, vocabulary: usize) -> Vec<Declaration> {
-        let mut declared = Declared::new(0.02);
+        let mut declared = Declared::new(deviation(self.vision.width));
         self.declare_vision(&mut declared);
+        declared.deviation = deviation(self.text.width);
         self.declare_text(&mut declared, vocabulary);
         if self.has_encoder() {
             declared.linear("vision_proj", self.projection, self.vision.width);
@@ -204,13 +214,11 @@ impl Blip {
             ..
         } = self.vision;
         let embeddings = "vision_model.embeddings";
-        declared.table(
-            &format!("{embeddings}.class_embedding"),
-            &[1, 1, width],
-            0.02,
-        );
+        let drawn = declared.deviation;
+        let class = [1, 1, width];
+        declared.table(&format!("{embeddings}.class_embedding"), &class, drawn);
         let places = [1, self.vision.patches() + 1, width];
-        declared.table(&format!("{embeddings}.position_embedding"), &places, 0.02);
+        declared.table(&format!("{embeddings}.position_embedding"), &places, drawn);
         let kernel = [width, 3, patch, patch];
         declared.weight(&format!("{embeddings}.patch_embedding.weight"), &kernel);
         declared.constant(&format!("{embeddings}.patch_embedding.bias"), &[width], 0.0);

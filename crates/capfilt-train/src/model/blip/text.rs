@@ -80,16 +80,10 @@ impl Blip {
         let width = self.text.width;
         let mut of_a_role = Declared::new(declared.deviation);
         let embeddings = "embeddings";
-        of_a_role.table(
-            &format!("{embeddings}.word_embeddings.weight"),
-            &[vocabulary, width],
-            0.02,
-        );
-        of_a_role.table(
-            &format!("{embeddings}.position_embeddings.weight"),
-            &[self.text.positions, width],
-            0.02,
-        );
+        for (table, rows) in [("word", vocabulary), ("position", self.text.positions)] {
+            let table = format!("{embeddings}.{table}_embeddings.weight");
+            of_a_role.table(&table, &[rows, width], declared.deviation);
+        }
         of_a_role.layer_norm(&format!("{embeddings}.LayerNorm"), width);
         for layer in 0..self.text.layers {
             let layer = format!("encoder.layer.{layer}");

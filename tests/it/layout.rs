@@ -35,8 +35,13 @@ const MAY_NAME: &[(&str, &[&str])] = &[
         ],
     ),
     (
+        "capfilt-bootstrap",
+        &["capfilt-data", "capfilt-models", "capfilt-train"],
+    ),
+    (
         "capfilt",
         &[
+            "capfilt-bootstrap",
             "capfilt-data",
             "capfilt-eval",
             "capfilt-fetch",

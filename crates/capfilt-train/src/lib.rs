@@ -31,6 +31,7 @@ pub use family::Family;
 pub use file::{Checkpoints, DeviceName, FileError, HeldOut, Start, TrainFile, Training};
 pub use held_out::{HeldOutError, HeldOutNumbers};
 pub use learning_rate::{Decay, LearningRate};
+pub use model::blip::{Blip, Mode, Sharing};
 pub use optimizer::OptimizerConfig;
 pub use parameters::ParameterError;
 pub use progress::{HeldOutLine, StepLine};

@@ -59,6 +59,7 @@ pub(crate) enum Command {
     Score(Score),
     Eval(Eval),
     Train(Train),
+    Bootstrap(Bootstrap),
     /// Make and look at model packages
     #[command(
         subcommand,
@@ -122,6 +123,29 @@ pub(crate) struct Train {
     /// Write into this folder instead of the file's `output`
     #[arg(long, value_name = "DIR")]
     pub(crate) output: Option<PathBuf>,
+}
+
+/// Go through CapFilt's whole loop, and compare ways of doing it; run it again to resume
+///
+/// Pretrains a model on human and web pairs, finetunes a captioner and a filter
+/// from it, cleans the web pairs with them, trains a new model on the result, and
+/// measures every model on held-out pairs: for each arm and each seed of the file.
+/// Steps whose data and options did not change are not done again. Writes
+/// `bootstrap.json` and a page, and prints the tables as Markdown.
+#[derive(Args, Debug)]
+#[command(
+    after_help = "Example:\n  capfilt bootstrap pipelines/mini-blip.toml --output out/mini-blip"
+)]
+pub(crate) struct Bootstrap {
+    /// The bootstrap file
+    #[arg(value_name = "BOOTSTRAP.toml")]
+    pub(crate) file: PathBuf,
+    /// Write into this folder instead of the file's `output`
+    #[arg(long, value_name = "DIR")]
+    pub(crate) output: Option<PathBuf>,
+    /// Only say which steps there are, and which are done
+    #[arg(long)]
+    pub(crate) plan: bool,
 }
 
 /// Validate a pipeline without running it, and print its plan

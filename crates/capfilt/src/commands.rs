@@ -1,5 +1,6 @@
 //! One module per command.
 
+mod bootstrap;
 mod caption;
 mod check;
 mod decide;
@@ -36,6 +37,7 @@ pub(crate) fn execute(command: Command, session: &Session) -> Result<ExitCode, F
         Command::Score(args) => asynchronously(score::score(&args, session)),
         Command::Eval(args) => asynchronously(eval::eval(&args, session)),
         Command::Train(args) => asynchronously(train::train(&args, session)),
+        Command::Bootstrap(args) => asynchronously(bootstrap::bootstrap(&args, session)),
         Command::Model(Model::Import(args)) => model::import(&args, session),
         Command::Model(Model::Show(args)) => model::show(&args),
         Command::Runtime(Runtime::Install(args)) => runtime::install(&args, session),

@@ -50,6 +50,28 @@ pub(crate) enum Failure {
     /// A training failed.
     #[error(transparent)]
     Train(#[from] capfilt_train::TrainError),
+    /// A bootstrap file was refused.
+    #[error(transparent)]
+    BootstrapFile(#[from] capfilt_bootstrap::FileError),
+    /// The folder of a bootstrap cannot be used.
+    #[error(transparent)]
+    Ledger(#[from] capfilt_bootstrap::LedgerError),
+    /// The results of a bootstrap cannot be gathered.
+    #[error(transparent)]
+    Results(#[from] capfilt_bootstrap::ResultsError),
+    /// A step of a bootstrap failed, and told why.
+    #[error(
+        "the step `{step}` {outcome}; what is done stays, and the same command goes on from there"
+    )]
+    Step {
+        /// The step.
+        step: String,
+        /// How it ended.
+        outcome: crate::schedule::Outcome,
+    },
+    /// Steps of a bootstrap cannot be started or watched.
+    #[error("cannot start or watch the steps")]
+    Processes(#[source] io::Error),
     /// The page cannot be written.
     #[error(transparent)]
     Report(#[from] crate::report::ReportError),
@@ -112,12 +134,17 @@ impl Failure {
             | Self::Pipeline(_)
             | Self::Location(_)
             | Self::TrainFile(_)
+            | Self::BootstrapFile(_)
             | Self::Eval(_) => ExitCode::BadConfig,
             Self::Train(error) if error.is_configuration() => ExitCode::BadConfig,
             Self::Run(error) if error.is_configuration() => ExitCode::BadConfig,
             Self::Schedule(error) if error.is_configuration() => ExitCode::BadConfig,
             Self::Run(_)
             | Self::Train(_)
+            | Self::Ledger(_)
+            | Self::Results(_)
+            | Self::Step { .. }
+            | Self::Processes(_)
             | Self::Model(_)
             | Self::Runtime(_)
             | Self::RuntimeInstall(_)
@@ -142,6 +169,9 @@ impl Failure {
             Self::Interrupted => Some(RESUME.to_owned()),
             Self::Panicked => Some(REPORT.to_owned()),
             Self::TrainFile(FileError::Syntax { .. }) => Some(TRAIN_SYNTAX.to_owned()),
+            Self::BootstrapFile(capfilt_bootstrap::FileError::Syntax { .. }) => {
+                Some(BOOTSTRAP_SYNTAX.to_owned())
+            }
             Self::Schema(error) => error.hint(),
             Self::Report(error) => error.hint(),
             Self::Demo(error) => error.hint(),
@@ -158,6 +188,8 @@ impl Failure {
 const SYNTAX: &str = "`capfilt schema pipeline` prints every key and its type";
 
 /// How to find out what a training file may hold.
+const BOOTSTRAP_SYNTAX: &str = "`capfilt schema bootstrap` prints every key and its type";
+
 const TRAIN_SYNTAX: &str = "`capfilt schema train` prints every key and its type";
 
 /// What to do about a bug.

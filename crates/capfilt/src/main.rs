@@ -7,6 +7,7 @@
 //! people to stderr. The three things that live here whole are the demo
 //! ([`demo`]), the page ([`report`]) and the scheduler ([`schedule`]).
 
+mod children;
 mod cli;
 mod commands;
 mod decoding;

@@ -8,6 +8,7 @@
 //! Everything from the output is untrusted: texts are escaped by maud, pictures go in only as
 //! formats that were sniffed, the page has no script, and its policy forbids any.
 
+mod bootstrap;
 mod chosen;
 mod facts;
 mod histogram;
@@ -59,6 +60,9 @@ pub(crate) enum ReportError {
         /// What is wrong with it.
         source: serde_json::Error,
     },
+    /// The results of a bootstrap cannot be read.
+    #[error(transparent)]
+    Bootstrap(capfilt_bootstrap::ResultsError),
     /// The page cannot be put on disk.
     #[error(transparent)]
     Write(#[from] WriteError),
@@ -74,7 +78,7 @@ impl ReportError {
             Self::Footer(_) | Self::Column { .. } | Self::Facts { .. } => Some(
                 "the file is damaged or not ours; remove it and run the pipeline again".to_owned(),
             ),
-            Self::Read(_) | Self::Write(_) => None,
+            Self::Read(_) | Self::Bootstrap(_) | Self::Write(_) => None,
         }
     }
 }
@@ -84,9 +88,13 @@ pub(crate) fn survey(output: &Location) -> Result<Survey, ReportError> {
     survey::take(output, facts::read(output)?.threshold)
 }
 
-/// Writes `report.html` into the output folder of a run or a training, and says where it is.
+/// Writes `report.html` into the output folder of a run, a training or a bootstrap, and says where it is.
 pub(crate) fn write(output: &Location) -> Result<Location, ReportError> {
-    if let Some(page) = training::page(output)? {
+    let page = match bootstrap::page(output)? {
+        Some(page) => Some(page),
+        None => training::page(output)?,
+    };
+    if let Some(page) = page {
         let path = output.join(NAME);
         path.replace(page.as_bytes())?;
         return Ok(path);

@@ -8,7 +8,6 @@
 //! runs, [`state`] is what outlives the scheduler, and [`table`] shows it. What is here is the loop
 //! that carries one to the other.
 
-mod children;
 mod folder;
 mod state;
 mod table;
@@ -17,18 +16,20 @@ mod timetable;
 use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
 
-use self::children::Children;
 use self::folder::{FileError, Folder};
-use self::state::{FolderLock, Outcome, Record, StateFile};
+use self::state::{FolderLock, Record, StateFile};
 use self::timetable::{Because, Entry, Event, Timetable};
 
+pub(crate) use self::state::Outcome;
 pub(crate) use self::table::status;
 pub(crate) use self::timetable::Mode;
 
+use crate::children::Children;
 use crate::exit::ExitCode;
 use crate::failure::{self, Failure};
 use crate::session::Session;
@@ -252,9 +253,10 @@ impl<'session> Scheduler<'session> {
 
     fn start(&mut self, file: &str, because: &Because, now: DateTime<Utc>) {
         let run = run_name(now);
+        let arguments = ["run".into(), self.folder.file(file).into()];
         match self
             .children
-            .start(file, &self.folder.file(file), self.session)
+            .start(file, &arguments, Stdio::null(), self.session)
         {
             Ok(()) => tracing::info!(file, run, %because, "started"),
             Err(error) => {

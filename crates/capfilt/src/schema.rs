@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use capfilt_bootstrap::BootstrapFile;
 use capfilt_onnx::Manifest;
 use capfilt_pipeline::{PipelineFile, RunFile};
 use capfilt_train::TrainFile;
@@ -21,6 +22,8 @@ pub(crate) enum Name {
     Pipeline,
     /// A training file.
     Train,
+    /// A bootstrap file.
+    Bootstrap,
     /// `model.json` of a model package.
     Model,
     /// `run.json` of an output folder.
@@ -80,9 +83,10 @@ impl SchemaError {
 
 impl Name {
     /// Every schema there is.
-    pub(crate) const ALL: [Self; 6] = [
+    pub(crate) const ALL: [Self; 7] = [
         Self::Pipeline,
         Self::Train,
+        Self::Bootstrap,
         Self::Model,
         Self::Run,
         Self::Input,
@@ -94,6 +98,7 @@ impl Name {
         match self {
             Self::Pipeline => "pipeline",
             Self::Train => "train",
+            Self::Bootstrap => "bootstrap",
             Self::Model => "model",
             Self::Run => "run",
             Self::Input => "input",
@@ -106,6 +111,7 @@ impl Name {
         let schema: Value = match self {
             Self::Pipeline => schema_for!(PipelineFile).into(),
             Self::Train => schema_for!(TrainFile).into(),
+            Self::Bootstrap => schema_for!(BootstrapFile).into(),
             Self::Model => schema_for!(Manifest).into(),
             Self::Run => schema_for!(RunFile).into(),
             Self::Input => columns::input(),

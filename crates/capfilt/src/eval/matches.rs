@@ -178,7 +178,8 @@ pub(crate) async fn filter_numbers(
         Curve::new(&judged).map_err(EvalError::from)
     };
     let all: Vec<(f64, bool)> = wrong.values().flatten().copied().collect();
-    let mut numbers = FilterNumbers::new(by, threshold, &curve(&all)?);
+    let of_all = curve(&all)?;
+    let mut numbers = FilterNumbers::new(by, threshold, &of_all).with_roc(&of_all);
     for (group, wrong) in &wrong {
         if let Some(group) = group {
             let of_group = FilterNumbers::new(by, threshold, &curve(wrong)?);

@@ -104,6 +104,10 @@ pub(crate) struct FilterNumbers {
     pub(crate) right: u64,
     /// Texts that do not.
     pub(crate) wrong: u64,
+    /// Right texts that are kept.
+    pub(crate) right_kept: u64,
+    /// Wrong texts that are kept.
+    pub(crate) wrong_kept: u64,
     /// Area under the ROC curve.
     pub(crate) auc: Option<f64>,
     /// Average precision.
@@ -114,12 +118,30 @@ pub(crate) struct FilterNumbers {
     pub(crate) recall: Option<f64>,
     /// Harmonic mean of both.
     pub(crate) f1: Option<f64>,
+    /// The ROC curve: shares of the wrong and of the right texts that are kept, at thresholds from the
+    /// highest score to the lowest. Of more points than [`ROC_POINTS`], those at equal steps.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) roc: Vec<(f64, f64)>,
     /// The same for all right texts against the wrong ones of one group.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub(crate) groups: BTreeMap<String, Self>,
 }
 
+/// Points of a ROC curve that are told.
+const ROC_POINTS: usize = 100;
+
 impl FilterNumbers {
+    /// With the ROC curve.
+    pub(crate) fn with_roc(mut self, curve: &Curve) -> Self {
+        let points = curve.roc().unwrap_or_default();
+        let stride = points.len().div_ceil(ROC_POINTS).max(1);
+        let last = points.len().saturating_sub(1);
+        let told = points.into_iter().enumerate();
+        let told = told.filter(|(place, _)| place.is_multiple_of(stride) || *place == last);
+        self.roc = told.map(|(_, point)| point).collect();
+        self
+    }
+
     pub(crate) fn new(by: &'static str, threshold: f64, curve: &Curve) -> Self {
         let decisions = curve.decisions(threshold);
         Self {
@@ -127,11 +149,14 @@ impl FilterNumbers {
             threshold,
             right: curve.positives(),
             wrong: curve.negatives(),
+            right_kept: decisions.true_positives,
+            wrong_kept: decisions.false_positives,
             auc: curve.auc(),
             average_precision: curve.average_precision(),
             precision: decisions.precision(),
             recall: decisions.recall(),
             f1: decisions.f1(),
+            roc: Vec::new(),
             groups: BTreeMap::new(),
         }
     }

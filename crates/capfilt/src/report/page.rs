@@ -101,7 +101,7 @@ fn percent(part: u64, whole: u64) -> f64 {
     }
 }
 
-fn problems(problems: &[String]) -> Markup {
+pub(super) fn problems(problems: &[String]) -> Markup {
     html! {
         section.problems aria-labelledby="problems" {
             h2 id="problems" { "Not everything could be read" }
@@ -256,7 +256,7 @@ fn reasons(caption: &str, removals: &[(&Removal, &u64)], sources: bool) -> Marku
     }
 }
 
-fn scores(facts: &Facts, survey: &Survey) -> Markup {
+pub(super) fn scores(facts: &Facts, survey: &Survey) -> Markup {
     // The threshold is about the one scorer there is, and its first kind of score.
     let judged_by = survey.scores.keys().next();
     html! {
@@ -305,7 +305,7 @@ const fn heading(why: Why) -> (&'static str, &'static str) {
     }
 }
 
-fn pictures(shown: &[Shown]) -> Markup {
+pub(super) fn pictures(shown: &[Shown]) -> Markup {
     html! {
         section aria-labelledby="pictures" {
             h2 id="pictures" { "Pictures" }

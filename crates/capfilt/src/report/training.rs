@@ -16,10 +16,28 @@ const PROGRESS: &str = "progress.jsonl";
 const POINTS: usize = 1_000;
 
 /// Steps and values, in order.
-type Curve = Vec<(f64, f64)>;
+pub(super) type Curve = Vec<(f64, f64)>;
+
+/// Name of the curve of all losses together.
+pub(super) const TOTAL: &str = "loss: weighted sum";
 
 /// The page of the training at `output`; [`None`] if there is no training.
 pub(super) fn page(output: &Location) -> Result<Option<String>, ReportError> {
+    let Some(curves) = curves(output)? else {
+        return Ok(None);
+    };
+    let name = output.to_string();
+    let main = html! {
+        section {
+            h2 { "Curves over steps" }
+            @for (name, curve) in &curves { (figure(name, curve)) }
+        }
+    };
+    Ok(Some(page::whole(&name, "How a training went.", &main)))
+}
+
+/// The curves of the training at `output` by name; [`None`] if there is no training.
+pub(super) fn curves(output: &Location) -> Result<Option<BTreeMap<String, Curve>>, ReportError> {
     let path = output.join(PROGRESS);
     let bytes = match path.read() {
         Ok(bytes) => bytes,
@@ -42,14 +60,7 @@ pub(super) fn page(output: &Location) -> Result<Option<String>, ReportError> {
             curves.entry(name).or_default().push((step, value));
         }
     }
-    let name = output.to_string();
-    let main = html! {
-        section {
-            h2 { "Curves over steps" }
-            @for (name, curve) in &curves { (figure(name, curve)) }
-        }
-    };
-    Ok(Some(page::whole(&name, "How a training went.", &main)))
+    Ok(Some(curves))
 }
 
 /// Names and numbers of a line that make curves.
@@ -64,7 +75,7 @@ fn values(line: &Value) -> Vec<(String, f64)> {
         add(&format!("loss: {name}"), loss);
     }
     for (key, name) in [
-        ("total", "loss: weighted sum"),
+        ("total", TOTAL),
         ("gradient-norm", "length of the gradient"),
         ("learning-rate", "learning rate"),
         ("samples-per-second", "pairs per second"),
@@ -88,7 +99,7 @@ const LEFT: f64 = 70.0;
 const BELOW: f64 = 20.0;
 const TOP: f64 = 8.0;
 
-fn figure(name: &str, curve: &Curve) -> Markup {
+pub(super) fn figure(name: &str, curve: &Curve) -> Markup {
     let ends = |values: &mut dyn Iterator<Item = f64>| {
         values.fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), value| {
             (low.min(value), high.max(value))

@@ -1,21 +1,22 @@
-//! The runs under way: each a process of its own, so that one that dies takes nothing else down.
+//! Commands of this program under way: each a process of its own, so that one that dies takes nothing else down.
 
 use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::io::{self, BufRead, BufReader, Read};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::thread::{self, JoinHandle};
 
 use serde_json::{Map, Value};
 
-use super::state::Outcome;
 use crate::logging::LogFormat;
+use crate::schedule::Outcome;
 use crate::session::Session;
 
-/// A line of a run is passed on in parts of this many bytes, should it be longer.
+/// A line of a command is passed on in parts of this many bytes, should it be longer.
 const LONGEST_LINE: u64 = 64 << 10;
 
-/// The runs under way, by file.
+/// The commands under way, by name.
 #[derive(Debug)]
 pub(crate) struct Children {
     /// This program, as it was called when it started: an update in its place is run from then on.
@@ -31,7 +32,7 @@ struct Running {
 }
 
 impl Children {
-    /// No run is under way.
+    /// None is under way.
     pub(crate) fn new() -> io::Result<Self> {
         Ok(Self {
             program: std::env::current_exe()?,
@@ -39,15 +40,21 @@ impl Children {
         })
     }
 
-    /// Starts `capfilt run` on the file `name` at `path`.
-    pub(crate) fn start(&mut self, name: &str, path: &Path, session: &Session) -> io::Result<()> {
+    /// Starts the command that `arguments` are, called `name` where its lines are passed on. What it
+    /// prints goes to `printed`.
+    pub(crate) fn start(
+        &mut self,
+        name: &str,
+        arguments: &[OsString],
+        printed: Stdio,
+        session: &Session,
+    ) -> io::Result<()> {
         let mut command = Command::new(&self.program);
         command
             .args(session.flags())
-            .arg("run")
-            .arg(path)
+            .args(arguments)
             .stdin(Stdio::null())
-            .stdout(Stdio::null())
+            .stdout(printed)
             .stderr(Stdio::piped());
         // Ctrl-C on a terminal goes to a whole group; these get their signal from us, once.
         #[cfg(unix)]
@@ -74,12 +81,12 @@ impl Children {
         }
     }
 
-    /// Whether no run is under way.
+    /// Whether none is under way.
     pub(crate) fn is_empty(&self) -> bool {
         self.running.is_empty()
     }
 
-    /// Takes the runs that have ended, and all they said was passed on.
+    /// Takes those that have ended, and all they said was passed on.
     pub(crate) fn take_ended(&mut self) -> io::Result<Vec<(String, Outcome)>> {
         let mut ended = Vec::new();
         for (file, running) in &mut self.running {
@@ -95,14 +102,14 @@ impl Children {
         Ok(ended)
     }
 
-    /// Asks every run to stop, which takes it two seconds at most.
+    /// Asks every command to stop: a run takes two seconds at most, a training ends its step.
     pub(crate) fn stop(&mut self) {
         for running in self.running.values_mut() {
             terminate(&mut running.process);
         }
     }
 
-    /// Ends every run at once.
+    /// Ends every command at once.
     pub(crate) fn kill(&mut self) {
         for running in self.running.values_mut() {
             // One that has ended by itself is as good.
@@ -125,7 +132,7 @@ fn terminate(process: &mut Child) {
         // SAFETY: `kill` takes two numbers and touches no memory of ours.
         let sent = unsafe { libc::kill(id, libc::SIGTERM) };
         if sent != 0 {
-            tracing::warn!(id, "a run cannot be asked to stop");
+            tracing::warn!(id, "a command cannot be asked to stop");
         }
     }
 }
@@ -144,7 +151,7 @@ fn outcome(status: ExitStatus) -> Outcome {
     Outcome::ExitCode(status.code().unwrap_or(1))
 }
 
-/// Passes on what a run says, line by line, with the name of its file.
+/// Passes on what a command says, line by line, with its name.
 fn relay(file: &str, said: impl Read, session: &Session) {
     let mut said = BufReader::new(said);
     let mut line = Vec::new();

@@ -1,0 +1,71 @@
+//! What is compared.
+
+use capfilt_models::Decoding;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// One way through the loop: which parts of CapFilt are used, and how.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct Arm {
+    /// Its name, also of its folders: letters, digits and `-`.
+    pub name: String,
+    /// Whether pictures get a synthetic caption.
+    #[serde(default = "yes")]
+    pub captioner: bool,
+    /// Whether texts are filtered.
+    #[serde(default = "yes")]
+    pub filter: bool,
+    /// How captions are written; nucleus sampling, the paper's choice, if absent.
+    #[serde(default)]
+    pub decoding: Decoding,
+    /// Whether captioner and filter are finetuned apart.
+    #[serde(default)]
+    pub models: Models,
+    /// What is trained on the cleaned data.
+    #[serde(default)]
+    pub next: Next,
+    /// Another arm: the web data is repeated until there are as many texts as that arm has. For arms
+    /// without captioner and filter.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub replicate: Option<String>,
+}
+
+const fn yes() -> bool {
+    true
+}
+
+/// Whether captioner and filter are finetuned apart (table 4 of the paper).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Models {
+    /// Two models, from the same start.
+    #[default]
+    Decoupled,
+    /// One model, finetuned with all three losses.
+    Shared,
+}
+
+/// What is trained on the cleaned data (table 13 of the paper).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Next {
+    /// A new model.
+    #[default]
+    New,
+    /// The model that captioner and filter started from.
+    Continued,
+}
+
+impl Arm {
+    /// Whether the web data stays as it is.
+    pub fn is_raw(&self) -> bool {
+        !self.captioner && !self.filter
+    }
+
+    /// Whether the two make the same dataset of the same model.
+    pub(crate) fn has_data_of(&self, other: &Self) -> bool {
+        let writes = |arm: &Self| arm.captioner.then(|| arm.decoding.clone());
+        writes(self) == writes(other) && self.filter == other.filter && self.models == other.models
+    }
+}

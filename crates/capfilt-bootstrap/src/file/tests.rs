@@ -1,0 +1,128 @@
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, BooleanArray, RecordBatch, StringArray};
+use capfilt_data::PieceWriter;
+use tempfile::TempDir;
+
+use crate::file::{BootstrapFile, FileError};
+
+/// A folder with data of one row, and a bootstrap file about it with `more` at its end.
+pub(crate) fn folder(more: &str) -> (TempDir, PathBuf) {
+    let folder = tempfile::tempdir().unwrap();
+    let text: ArrayRef = Arc::new(StringArray::from(vec!["a cat"]));
+    let fits: ArrayRef = Arc::new(BooleanArray::from(vec![true]));
+    let columns = [("image", &text), ("text", &text), ("fits", &fits)];
+    let columns = columns.map(|(name, column)| (name, Arc::clone(column)));
+    let batch = RecordBatch::try_from_iter(columns).unwrap();
+    for name in ["human", "web", "test"] {
+        let path = folder.path().join(format!("{name}.parquet"));
+        let mut file = PieceWriter::create(path, batch.schema()).unwrap();
+        file.write(&batch).unwrap();
+        file.publish([]).unwrap();
+    }
+    let path = folder.path().join("loop.toml");
+    std::fs::write(&path, format!("{FILE}{more}")).unwrap();
+    (folder, path)
+}
+
+pub(crate) const FILE: &str = r#"
+output = "out"
+[model]
+vision = { image-size = 32, patch = 8, width = 16, layers = 1, heads = 2 }
+text = { width = 16, layers = 1, heads = 2, positions = 24 }
+tokens = 24
+queue = 8
+[human]
+shards = "human.parquet"
+[web]
+shards = "web.parquet"
+truth = "fits"
+[held-out.test]
+shards = "test.parquet"
+[pretrain]
+training = { batch = 4, steps = 8 }
+learning-rate = { peak = 1e-3 }
+[finetune-captioner]
+training = { batch = 4, steps = 4 }
+learning-rate = { peak = 1e-4 }
+[finetune-filter]
+training = { batch = 4, steps = 4 }
+learning-rate = { peak = 1e-4 }
+"#;
+
+fn refused(more: &str) -> FileError {
+    let (_folder, path) = folder(more);
+    BootstrapFile::load(&path, None).unwrap_err()
+}
+
+fn reason(more: &str) -> String {
+    match refused(more) {
+        FileError::Value { reason, .. } => reason,
+        other => other.to_string(),
+    }
+}
+
+#[test]
+fn paths_are_relative_to_the_file_and_output_to_the_current_folder() {
+    let (folder, path) = folder("[[arm]]\nname = \"both\"");
+    let file = BootstrapFile::load(&path, None).unwrap();
+    assert_eq!(file.output, Some(folder.path().join("out")));
+    assert_eq!(
+        Path::new(&file.web.shards),
+        folder.path().join("web.parquet")
+    );
+    let file = BootstrapFile::load(&path, Some(Path::new("elsewhere"))).unwrap();
+    assert_eq!(file.output, Some("elsewhere".into()));
+}
+
+#[test]
+fn a_file_that_makes_no_sense_is_refused() {
+    let arms = |arms: &str| reason(arms);
+    assert!(arms("").contains("`[[arm]]`"), "{}", arms(""));
+    let same = "[[arm]]\nname = \"a\"\n[[arm]]\nname = \"a\"";
+    assert_eq!(arms(same), "two arms are called `a`");
+    assert!(arms("[[arm]]\nname = \"a/b\"").contains("names folders"));
+    assert!(arms("[[arm]]\nname = \"m0\"").contains("first model"));
+    let replicated = "[[arm]]\nname = \"a\"\ncaptioner = false\nfilter = false\nreplicate = \"b\"\n[[arm]]\nname = \"b\"";
+    assert!(arms(replicated).contains("an arm above it"));
+    let table = "[[arm]]\nname = \"a\"\n[[table]]\ntitle = \"t\"\narms = [\"b\"]";
+    assert!(arms(table).contains("names the arm `b`"));
+    let long = "[[arm]]\nname = \"a\"\ndecoding = { beam = { max-length = 25 } }";
+    assert!(arms(long).contains("`max-length` of 25"));
+    let beams = refused("[[arm]]\nname = \"a\"\ndecoding = { beam = { beams = 0 } }");
+    assert!(matches!(beams, FileError::Decoding { .. }), "{beams}");
+    let unknown = refused("[[arm]]\nname = \"a\"\ncaptioneer = true");
+    assert!(unknown.to_string().contains("captioneer"), "{unknown}");
+}
+
+#[test]
+fn sizes_that_do_not_fit_are_told_before_the_first_step() {
+    let (_folder, path) = folder("[[arm]]\nname = \"both\"");
+    let text = std::fs::read_to_string(&path).unwrap();
+    std::fs::write(&path, text.replace("queue = 8", "queue = 6")).unwrap();
+    let error = BootstrapFile::load(&path, None).unwrap_err().to_string();
+    assert!(
+        error.contains("`model`, for `pretrain`: `queue` is 6"),
+        "{error}"
+    );
+}
+
+#[test]
+fn data_is_looked_at_before_anything_is_trained() {
+    let (folder, path) = folder("[[arm]]\nname = \"both\"");
+    let text = std::fs::read_to_string(&path).unwrap();
+    std::fs::write(&path, text.replace("truth = \"fits\"", "truth = \"fit\"")).unwrap();
+    let error = BootstrapFile::load(&path, None).unwrap_err().to_string();
+    assert!(
+        error.contains("no column `fit`; it has image, text, fits"),
+        "{error}"
+    );
+    std::fs::remove_file(folder.path().join("test.parquet")).unwrap();
+    std::fs::write(&path, text).unwrap();
+    let error = BootstrapFile::load(&path, None).unwrap_err();
+    assert!(
+        error.to_string().ends_with("`held-out.test.shards`"),
+        "{error}"
+    );
+}

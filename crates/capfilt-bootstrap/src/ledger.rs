@@ -1,0 +1,256 @@
+//! What is done, and with what.
+
+use std::collections::BTreeMap;
+use std::fs::TryLockError;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, UNIX_EPOCH};
+
+use capfilt_data::{Location, WriteError, find_shards};
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use crate::file::BootstrapFile;
+use crate::step::{Kind, Layout, Step, StepError};
+
+#[cfg(test)]
+mod tests;
+
+/// Name of the ledger in the output folder.
+const NAME: &str = "steps.json";
+
+/// The steps of an output folder that were begun, and a lock that keeps a second bootstrap away.
+#[derive(Debug)]
+pub struct Ledger {
+    layout: Layout,
+    marks: BTreeMap<String, Mark>,
+    _lock: fs_err::File,
+}
+
+/// What is known of a step that was begun.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Mark {
+    /// Digest of what it was told and of what it used.
+    pub digest: String,
+    /// How far it came.
+    pub state: State,
+    /// How long it took, over all starts.
+    pub seconds: f64,
+}
+
+/// How far a step came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum State {
+    /// It was begun, and not seen to end well.
+    Begun,
+    /// It is done.
+    Done,
+}
+
+/// An output folder that cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum LedgerError {
+    /// Another bootstrap is at work there.
+    #[error("another bootstrap is at work on `{}`: wait for it, or choose another output", output.display())]
+    Busy {
+        /// The folder.
+        output: PathBuf,
+    },
+    /// A file or folder cannot be read, written or removed.
+    #[error("cannot use `{}`", path.display())]
+    Io {
+        /// Which one.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The ledger is no ledger.
+    #[error("`{}` cannot be read as the list of finished steps; remove it to do all steps again", path.display())]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        source: serde_json::Error,
+    },
+    /// The ledger has no JSON form.
+    #[error("cannot write `{}`", path.display())]
+    Json {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        source: serde_json::Error,
+    },
+    /// A file cannot be written.
+    #[error(transparent)]
+    Write(#[from] WriteError),
+    /// A step cannot be told what to do.
+    #[error(transparent)]
+    Step(#[from] StepError),
+}
+
+fn at(path: &Path) -> impl FnOnce(io::Error) -> LedgerError + use<> {
+    let path = path.to_owned();
+    move |source| LedgerError::Io { path, source }
+}
+
+impl Ledger {
+    /// The ledger of `layout`, which is empty at first.
+    pub fn open(layout: Layout) -> Result<Self, LedgerError> {
+        let output = &layout.output;
+        fs_err::create_dir_all(output).map_err(at(output))?;
+        let path = output.join(".lock");
+        let lock = fs_err::File::create(&path).map_err(at(&path))?;
+        match lock.file().try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => {
+                return Err(LedgerError::Busy {
+                    output: output.clone(),
+                });
+            }
+            Err(TryLockError::Error(source)) => return Err(at(&path)(source)),
+        }
+        let path = output.join(NAME);
+        let marks = match fs_err::read(&path) {
+            Ok(bytes) => serde_json::from_slice(&bytes)
+                .map_err(|source| LedgerError::Damaged { path, source })?,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => BTreeMap::new(),
+            Err(error) => return Err(at(&path)(error)),
+        };
+        Ok(Self {
+            layout,
+            marks,
+            _lock: lock,
+        })
+    }
+
+    /// What is known of the step `name`.
+    pub fn mark(&self, name: &str) -> Option<&Mark> {
+        self.marks.get(name)
+    }
+
+    /// Seconds of every step.
+    pub(crate) fn seconds(&self) -> BTreeMap<String, f64> {
+        let marks = self.marks.iter();
+        marks
+            .map(|(name, mark)| (name.clone(), mark.seconds))
+            .collect()
+    }
+
+    /// Looks whether `step` is done with what it is told now. If not, it is marked as begun, its file is written, and
+    /// what it made of other things is removed. What it needs is done.
+    pub fn begin(&mut self, step: &Step, all: &BootstrapFile) -> Result<State, LedgerError> {
+        let file = step.file(all, &self.layout)?;
+        let digest = self.digest(step, all, file.as_deref());
+        let before = self.marks.get(&step.name);
+        let is_same = before.is_some_and(|mark| mark.digest == digest);
+        let result = match &step.kind {
+            Kind::Eval { .. } => self.layout.printed(&step.name),
+            Kind::Train(_) | Kind::Run { .. } => self.layout.folder(&step.name),
+        };
+        if is_same && before.is_some_and(|mark| mark.state == State::Done) && result.exists() {
+            return Ok(State::Done);
+        }
+        let seconds = before.filter(|_| is_same).map_or(0.0, |mark| mark.seconds);
+        // A run takes over by itself what an edited pipeline leaves as it was.
+        let takes_over = matches!(step.kind, Kind::Run { .. });
+        if !is_same && !takes_over && result.is_dir() {
+            fs_err::remove_dir_all(&result).map_err(at(&result))?;
+        }
+        if let Some(text) = file {
+            let path = self.layout.file(&step.name);
+            let folder = path.parent().unwrap_or(&self.layout.output);
+            fs_err::create_dir_all(folder).map_err(at(folder))?;
+            Location::File(path).replace(text.as_bytes())?;
+        }
+        self.put(step, digest, State::Begun, seconds)?;
+        Ok(State::Begun)
+    }
+
+    /// Adds time that a step under way took.
+    pub fn add(&mut self, step: &Step, took: Duration) -> Result<(), LedgerError> {
+        let Some(mark) = self.marks.get_mut(&step.name) else {
+            return Ok(());
+        };
+        mark.seconds += took.as_secs_f64();
+        self.save()
+    }
+
+    /// Marks a step as done.
+    pub fn finish(&mut self, step: &Step) -> Result<(), LedgerError> {
+        let Some(mark) = self.marks.get_mut(&step.name) else {
+            return Ok(());
+        };
+        mark.state = State::Done;
+        self.save()
+    }
+
+    fn put(
+        &mut self,
+        step: &Step,
+        digest: String,
+        state: State,
+        seconds: f64,
+    ) -> Result<(), LedgerError> {
+        let mark = Mark {
+            digest,
+            state,
+            seconds,
+        };
+        self.marks.insert(step.name.clone(), mark);
+        self.save()
+    }
+
+    fn save(&self) -> Result<(), LedgerError> {
+        let path = self.layout.output.join(NAME);
+        let text = serde_json::to_vec_pretty(&self.marks).map_err(|source| LedgerError::Json {
+            path: path.clone(),
+            source,
+        })?;
+        Ok(Location::File(path).replace(&text)?)
+    }
+
+    /// Digest of what a step is told, of the shards that it reads and of the steps that it needs.
+    fn digest(&self, step: &Step, all: &BootstrapFile, file: Option<&str>) -> String {
+        let mut digest = Sha256::new();
+        let mut part = |text: &[u8]| {
+            digest.update((text.len() as u64).to_le_bytes());
+            digest.update(text);
+        };
+        part(file.unwrap_or_default().as_bytes());
+        for argument in step.arguments(all, &self.layout) {
+            part(argument.as_encoded_bytes());
+        }
+        for shards in step.shards(all) {
+            part(shards.as_bytes());
+            // What cannot be listed now is told by the step itself.
+            for found in find_shards(shards).unwrap_or_default() {
+                part(found.path.to_string().as_bytes());
+                part(identity(&found.path).as_bytes());
+            }
+        }
+        for need in &step.needs {
+            let digest = self.marks.get(need).map(|mark| mark.digest.as_bytes());
+            part(digest.unwrap_or_default());
+        }
+        digest
+            .finalize()
+            .iter()
+            .map(|byte| format!("{byte:02x}"))
+            .collect()
+    }
+}
+
+/// Size and time of a shard on disk; those of a store are known by their names.
+fn identity(path: &Location) -> String {
+    let about = path.as_file().and_then(|path| fs_err::metadata(path).ok());
+    let Some(about) = about else {
+        return String::new();
+    };
+    let changed = about
+        .modified()
+        .ok()
+        .and_then(|time| time.duration_since(UNIX_EPOCH).ok());
+    let nanoseconds = changed.unwrap_or_default().as_nanos();
+    format!("{} {nanoseconds}", about.len())
+}

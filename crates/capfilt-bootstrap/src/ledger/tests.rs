@@ -1,0 +1,109 @@
+use std::time::Duration;
+
+use crate::file::BootstrapFile;
+use crate::file::tests::folder;
+use crate::ledger::{Ledger, LedgerError, State};
+use crate::step::{Layout, Step};
+use crate::steps::steps;
+
+struct World {
+    folder: tempfile::TempDir,
+    file: BootstrapFile,
+    layout: Layout,
+    steps: Vec<Step>,
+}
+
+impl World {
+    fn new() -> Self {
+        let (folder, path) = folder("[[arm]]\nname = \"both\"");
+        let file = BootstrapFile::load(&path, None).unwrap();
+        let layout = Layout {
+            output: folder.path().join("out"),
+        };
+        let (steps, _) = steps(&file);
+        Self {
+            folder,
+            file,
+            layout,
+            steps,
+        }
+    }
+
+    fn open(&self) -> Ledger {
+        Ledger::open(self.layout.clone()).unwrap()
+    }
+
+    /// Does the first `count` steps, as far as the ledger sees, and says how they were before.
+    fn go(&self, count: usize) -> Vec<State> {
+        let mut ledger = self.open();
+        let steps = self.steps[..count].iter();
+        steps
+            .map(|step| {
+                let state = ledger.begin(step, &self.file).unwrap();
+                let folder = self.layout.folder(&step.name);
+                std::fs::create_dir_all(folder.join("checkpoints/00000008")).unwrap();
+                ledger.finish(step).unwrap();
+                state
+            })
+            .collect()
+    }
+}
+
+#[test]
+fn a_step_is_done_until_what_it_uses_changes() {
+    let mut world = World::new();
+    assert_eq!(world.go(3), [State::Begun; 3]);
+    assert_eq!(world.go(3), [State::Done; 3]);
+    // The filter's own options: only it is done again.
+    world.file.finetune_filter.learning_rate.peak = 2e-4;
+    assert_eq!(world.go(3), [State::Done, State::Done, State::Begun]);
+    // The web pairs: the first model and all that comes of it.
+    let web = world.folder.path().join("web.parquet");
+    std::fs::copy(world.folder.path().join("human.parquet"), &web).unwrap();
+    assert_eq!(world.go(3), [State::Begun; 3]);
+}
+
+#[test]
+fn what_was_begun_goes_on_and_what_changed_starts_anew() {
+    let mut world = World::new();
+    let step = world.steps[0].clone();
+    let trace = world.layout.folder(&step.name).join("checkpoints");
+    {
+        let mut ledger = world.open();
+        assert_eq!(ledger.begin(&step, &world.file).unwrap(), State::Begun);
+        ledger.add(&step, Duration::from_secs(3)).unwrap();
+        std::fs::create_dir_all(&trace).unwrap();
+    }
+    {
+        let mut ledger = world.open();
+        assert_eq!(ledger.begin(&step, &world.file).unwrap(), State::Begun);
+        ledger.add(&step, Duration::from_secs(4)).unwrap();
+        assert!((ledger.mark(&step.name).unwrap().seconds - 7.0).abs() < 1e-9);
+        assert!(trace.exists());
+    }
+    world.file.pretrain.learning_rate.peak = 2e-3;
+    let mut ledger = world.open();
+    assert_eq!(ledger.begin(&step, &world.file).unwrap(), State::Begun);
+    assert!(!trace.exists());
+    assert!(ledger.mark(&step.name).unwrap().seconds.abs() < 1e-9);
+}
+
+#[test]
+fn a_result_that_is_gone_is_made_again() {
+    let world = World::new();
+    world.go(1);
+    std::fs::remove_dir_all(world.layout.folder(&world.steps[0].name)).unwrap();
+    assert_eq!(world.go(1), [State::Begun]);
+}
+
+#[test]
+fn a_second_bootstrap_and_a_damaged_ledger_are_refused() {
+    let world = World::new();
+    let first = world.open();
+    let second = Ledger::open(world.layout.clone()).unwrap_err();
+    assert!(matches!(second, LedgerError::Busy { .. }), "{second}");
+    drop(first);
+    std::fs::write(world.layout.output.join("steps.json"), "{\"m0\":").unwrap();
+    let damaged = Ledger::open(world.layout.clone()).unwrap_err();
+    assert!(damaged.to_string().contains("remove it"), "{damaged}");
+}

@@ -1,0 +1,464 @@
+//! One command of the loop, and the file that tells it what to do.
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+
+use capfilt_data::Source;
+use capfilt_models::Decoding;
+use capfilt_train::data::DataSource;
+use capfilt_train::{Checkpoints, Family, Mode, Start, TrainFile};
+use serde::Serialize;
+use serde_json::Value;
+
+use crate::file::{BootstrapFile, Phase};
+
+/// Where things lie below the output folder.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Layout {
+    /// The output folder.
+    pub output: PathBuf,
+}
+
+impl Layout {
+    /// The folder that the step `name` fills, or what it prints.
+    pub fn folder(&self, name: &str) -> PathBuf {
+        self.output.join(name)
+    }
+
+    /// The file that says what the step `name` does.
+    pub fn file(&self, name: &str) -> PathBuf {
+        self.output.join(format!("{name}.toml"))
+    }
+
+    /// What the evaluation `name` printed.
+    pub fn printed(&self, name: &str) -> PathBuf {
+        self.output.join(format!("{name}.json"))
+    }
+
+    /// The last checkpoint of the training `name`.
+    fn checkpoint(&self, name: &str) -> Result<PathBuf, StepError> {
+        let folder = self.folder(name).join("checkpoints");
+        let read = |source| StepError::Read {
+            path: folder.clone(),
+            source,
+        };
+        let mut found = Vec::new();
+        for entry in fs_err::read_dir(&folder).map_err(read)? {
+            let path = entry.map_err(read)?.path();
+            let name = path.file_name().unwrap_or_default().to_string_lossy();
+            if let Ok(step) = name.parse::<u64>() {
+                found.push((step, path));
+            }
+        }
+        let last = found.into_iter().max_by_key(|(step, _)| *step);
+        let (_, path) = last.ok_or(StepError::NoCheckpoint { folder })?;
+        Ok(path)
+    }
+
+    /// How many texts the run `name` had to judge and kept.
+    pub(crate) fn counts(&self, name: &str) -> Result<Value, StepError> {
+        let path = self.folder(name).join("run.json");
+        let text = fs_err::read(&path).map_err(|source| StepError::Read {
+            path: path.clone(),
+            source,
+        })?;
+        let mut run: Value = serde_json::from_slice(&text).map_err(|source| StepError::Json {
+            path: path.clone(),
+            source,
+        })?;
+        Ok(run["counts"].take())
+    }
+}
+
+/// One command.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Step {
+    /// Its name, unique and the name of what it makes: `seed-0/m0`.
+    pub name: String,
+    /// The seed that it belongs to.
+    pub seed: u64,
+    /// What it does.
+    pub kind: Kind,
+    /// Names of steps that come before it because it uses what they make.
+    pub needs: Vec<String>,
+}
+
+/// What a step does.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Kind {
+    /// Trains a model.
+    Train(Training),
+    /// Captions and filters the web pairs.
+    Run {
+        /// The training with the captioner, if there is one.
+        captioner: Option<String>,
+        /// The training with the filter, if there is one.
+        filter: Option<String>,
+        /// How captions are written.
+        decoding: Decoding,
+    },
+    /// Measures a package of the training `model` on held-out data, or as a filter on the web pairs
+    /// whose truth is known.
+    Eval {
+        /// The training.
+        model: String,
+        /// `captioner` or `filter`.
+        package: &'static str,
+        /// The held-out set, or none for the web pairs.
+        set: Option<String>,
+    },
+}
+
+/// What is trained.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Training {
+    /// What of the model.
+    pub(crate) mode: Mode,
+    /// The training that it starts from, if it does not start anew.
+    pub(crate) start: Option<String>,
+    /// What is learnt beside the human pairs.
+    pub(crate) web: WebPart,
+}
+
+/// What a model learns of the web.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum WebPart {
+    /// Nothing: finetuning.
+    None,
+    /// The pairs as they are.
+    Raw,
+    /// The pairs as they are, so often that there are as many texts as that run has kept.
+    Repeated(String),
+    /// What that run has kept.
+    Cleaned(String),
+}
+
+/// A step that cannot be told what to do.
+#[derive(Debug, thiserror::Error)]
+pub enum StepError {
+    /// A file of an earlier step cannot be read.
+    #[error("cannot read `{}` of an earlier step; remove the folder to do that step again", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// A file of an earlier step is no JSON.
+    #[error("`{}` of an earlier step is damaged; remove its folder to do that step again", path.display())]
+    Json {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        source: serde_json::Error,
+    },
+    /// A training left no checkpoint.
+    #[error("there is no checkpoint in `{}`; remove the folder above it to train again", folder.display())]
+    NoCheckpoint {
+        /// The folder.
+        folder: PathBuf,
+    },
+    /// No texts were kept.
+    #[error(
+        "the run `{run}` kept no text at all: there is nothing to train on; look at its `report.html`, and lower `threshold`"
+    )]
+    NothingKept {
+        /// The run.
+        run: String,
+    },
+    /// A file has no TOML form.
+    #[error("cannot write the file of the step `{step}`")]
+    Toml {
+        /// The step.
+        step: String,
+        /// What is wrong.
+        source: toml::ser::Error,
+    },
+}
+
+impl Step {
+    /// The text of the file that says what to do, where the command takes one. What the step needs is done.
+    pub fn file(&self, all: &BootstrapFile, layout: &Layout) -> Result<Option<String>, StepError> {
+        let text = match &self.kind {
+            Kind::Train(training) => toml::to_string(&self.training(training, all, layout)?),
+            Kind::Run {
+                captioner,
+                filter,
+                decoding,
+            } => {
+                let packages = (captioner.as_deref(), filter.as_deref());
+                toml::to_string(&self.pipeline(packages, decoding, all, layout))
+            }
+            Kind::Eval { .. } => return Ok(None),
+        };
+        text.map(Some).map_err(|source| StepError::Toml {
+            step: self.name.clone(),
+            source,
+        })
+    }
+
+    /// What the program is called with.
+    pub fn arguments(&self, all: &BootstrapFile, layout: &Layout) -> Vec<OsString> {
+        let file = layout.file(&self.name);
+        let mut arguments: Vec<OsString> = Vec::new();
+        match &self.kind {
+            Kind::Train(_) => arguments.extend(["train".into(), file.into()]),
+            Kind::Run { .. } => {
+                arguments.extend(["run".into(), file.into(), "--changed".into()]);
+            }
+            Kind::Eval {
+                model,
+                package,
+                set,
+            } => {
+                let package_folder = layout.folder(model).join(package);
+                arguments.extend(["eval".into(), "--model".into(), package_folder.into()]);
+                let mut option = |name: &str, value: &str| {
+                    arguments.extend([name.into(), value.into()]);
+                };
+                match set.as_ref().and_then(|set| all.held_out.get(set)) {
+                    Some(set) => {
+                        option("--data", &set.shards);
+                        option("--image", &set.image);
+                        option("--text", &set.text);
+                    }
+                    None => {
+                        let web = &all.web;
+                        option("--data", &web.shards);
+                        option("--image", &web.image);
+                        option("--text", &web.text);
+                        option("--metrics", "filter");
+                        option("--threshold", &all.threshold.to_string());
+                        let known = [("--truth", &web.truth), ("--group", &web.group)];
+                        for (name, column) in known {
+                            if let Some(column) = column {
+                                option(name, column);
+                            }
+                        }
+                    }
+                }
+                if *package == "captioner" {
+                    // Three beams and 20 tokens, as in the paper; texts may be short.
+                    let longest = all.positions().min(20).to_string();
+                    let options = [
+                        ("--decoding", "beam:3"),
+                        ("--min-length", "1"),
+                        ("--max-length", &longest),
+                    ];
+                    for (name, value) in options {
+                        arguments.extend([name.into(), value.into()]);
+                    }
+                }
+            }
+        }
+        arguments
+    }
+
+    /// Data that the step reads beside what other steps made.
+    pub fn shards<'file>(&self, all: &'file BootstrapFile) -> Vec<&'file str> {
+        match &self.kind {
+            Kind::Train(Training { web, .. }) => {
+                let mut shards = vec![all.human.shards.as_str()];
+                if matches!(web, WebPart::Raw | WebPart::Repeated(_)) {
+                    shards.push(&all.web.shards);
+                }
+                shards
+            }
+            Kind::Run { .. } => vec![&all.web.shards],
+            Kind::Eval { set, .. } => {
+                let held_out = set.as_ref().and_then(|set| all.held_out.get(set));
+                vec![held_out.map_or(&all.web.shards, |set| &set.shards)]
+            }
+        }
+    }
+
+    fn training(
+        &self,
+        training: &Training,
+        all: &BootstrapFile,
+        layout: &Layout,
+    ) -> Result<TrainFile, StepError> {
+        let human = DataSource {
+            text_source: Source::Human,
+            ..all.human.clone()
+        };
+        let mut data = vec![human];
+        data.extend(web_data(&training.web, all, layout)?);
+        let is_finetuning = training.web == WebPart::None;
+        let Phase {
+            training: how_long,
+            learning_rate,
+        } = match training.mode {
+            Mode::FinetuneFilter => &all.finetune_filter,
+            Mode::FinetuneCaptioner => &all.finetune_captioner,
+            Mode::Pretrain if is_finetuning => &all.finetune_captioner,
+            Mode::Pretrain => &all.pretrain,
+        };
+        let start = training.start.as_deref();
+        let start = start.map(|name| layout.checkpoint(name)).transpose()?;
+        let mut model = all.model.clone();
+        model.mode = training.mode;
+        Ok(TrainFile {
+            output: Some(absolute(&layout.folder(&self.name))),
+            seed: self.seed,
+            tokenizer: all.tokenizer.as_deref().map(absolute),
+            model: Family::Blip(model),
+            start: Start {
+                model: start.as_deref().map(absolute),
+                ..Start::default()
+            },
+            data,
+            loading: all.loading.clone(),
+            training: how_long.clone(),
+            optimizer: all.optimizer.clone(),
+            learning_rate: *learning_rate,
+            checkpoints: Checkpoints::default(),
+            held_out: None,
+        })
+    }
+
+    fn pipeline(
+        &self,
+        (captioner, filter): (Option<&str>, Option<&str>),
+        decoding: &Decoding,
+        all: &BootstrapFile,
+        layout: &Layout,
+    ) -> Pipeline {
+        let web = &all.web;
+        let package =
+            |training: &str, package: &str| absolute(&layout.folder(training).join(package));
+        let mut stage = vec![Stage::Decode {}];
+        stage.extend(captioner.map(|training| Stage::Caption {
+            model: package(training, "captioner"),
+            decoding: decoding.clone(),
+            seed: self.seed,
+        }));
+        stage.extend(filter.map(|training| Stage::Score {
+            model: package(training, "filter"),
+        }));
+        Pipeline {
+            name: "capfilt",
+            source: PipelineSource {
+                shards: absolute_shards(&web.shards),
+                columns: Columns {
+                    image: web.image.clone(),
+                    text: web.text.clone(),
+                    id: web.id.clone(),
+                },
+            },
+            stage,
+            keep: filter.map(|_| Keep {
+                threshold: all.threshold,
+            }),
+            sink: Sink {
+                output: absolute(&layout.folder(&self.name)),
+            },
+        }
+    }
+}
+
+/// The `[[data]]` of the web.
+fn web_data(
+    part: &WebPart,
+    all: &BootstrapFile,
+    layout: &Layout,
+) -> Result<Option<DataSource>, StepError> {
+    let raw = |weight: f64| {
+        let mut data = DataSource::new(absolute_shards(&all.web.shards));
+        data.columns.image = Some(all.web.image.clone());
+        data.columns.text = Some(all.web.text.clone());
+        data.columns.id.clone_from(&all.web.id);
+        data.weight = weight;
+        data
+    };
+    Ok(match part {
+        WebPart::None => None,
+        WebPart::Raw => Some(raw(1.0)),
+        WebPart::Repeated(run) => {
+            let counts = layout.counts(run)?;
+            let texts = counts["scored"]["candidates"]["web"].as_f64();
+            let kept = kept(&counts);
+            let weight = texts.filter(|texts| *texts > 0.0).map(|texts| kept / texts);
+            Some(raw(weight.filter(|weight| *weight > 0.0).ok_or_else(
+                || StepError::NothingKept { run: run.clone() },
+            )?))
+        }
+        WebPart::Cleaned(run) => {
+            if kept(&layout.counts(run)?) == 0.0 {
+                return Err(StepError::NothingKept { run: run.clone() });
+            }
+            let dataset = absolute(&layout.folder(run).join("dataset"));
+            Some(DataSource::new(dataset.to_string_lossy()))
+        }
+    })
+}
+
+/// Texts that a run kept.
+fn kept(counts: &Value) -> f64 {
+    let kept = &counts["decided"]["kept"];
+    let of = |source: &str| kept[source].as_f64().unwrap_or(0.0);
+    of("web") + of("synthetic")
+}
+
+/// A path that a file in another folder can name.
+fn absolute(path: &Path) -> PathBuf {
+    std::path::absolute(path).unwrap_or_else(|_| path.to_owned())
+}
+
+fn absolute_shards(shards: &str) -> String {
+    if capfilt_data::Location::is_url(shards) {
+        shards.to_owned()
+    } else {
+        absolute(Path::new(shards)).to_string_lossy().into_owned()
+    }
+}
+
+/// What of a pipeline file a run of the loop says.
+#[derive(Serialize)]
+#[serde(rename_all = "kebab-case")]
+struct Pipeline {
+    name: &'static str,
+    source: PipelineSource,
+    stage: Vec<Stage>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    keep: Option<Keep>,
+    sink: Sink,
+}
+
+#[derive(Serialize)]
+struct PipelineSource {
+    shards: String,
+    columns: Columns,
+}
+
+#[derive(Serialize)]
+struct Columns {
+    image: String,
+    text: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    id: Option<String>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "kebab-case")]
+enum Stage {
+    Decode {},
+    Caption {
+        model: PathBuf,
+        decoding: Decoding,
+        seed: u64,
+    },
+    Score {
+        model: PathBuf,
+    },
+}
+
+#[derive(Serialize)]
+struct Keep {
+    threshold: f64,
+}
+
+#[derive(Serialize)]
+struct Sink {
+    output: PathBuf,
+}

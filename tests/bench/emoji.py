@@ -4,7 +4,8 @@
         --tokenizer ../shared/models/mini-blip/captioner/tokenizer.json --output out/emoji
 
 Every (program, family, seed) is a line of `OUTPUT/results.jsonl`; what has one is not done again. The models have about 1 to 2 million
-parameters and see 32 px. `--scale 0.1` makes a tenth of the steps. Then prints the table of the README.
+parameters and see 32 px. `--scale 0.1` makes a tenth of the steps. Then prints the table of the README, and draws the losses in
+`OUTPUT/curves.svg`.
 """
 
 import argparse
@@ -151,6 +152,42 @@ def table(results: list[dict]) -> str:
     return "\n".join(rows)
 
 
+def smooth(values: list[float], window: int = 5) -> list[float]:
+    """Means of up to `window` neighbours before each value."""
+    return [sum(values[max(0, place - window + 1) : place + 1]) / min(place + 1, window) for place in range(len(values))]
+
+
+def curves(output: Path, families: list[str], seeds: list[int]) -> str:
+    """An SVG of every loss of `capfilt train`, one panel a family, one line a seed."""
+    wide, high, left, top = 250, 150, 44, 22
+    parts = []
+    for panel, family in enumerate(families):
+        lines = collections.defaultdict(list)
+        for seed in seeds:
+            steps = [json.loads(line) for line in (output / f"{family}-{seed}" / "progress.jsonl").read_text().splitlines()]
+            steps = [line for line in steps if "losses" in line]
+            for name in steps[0]["losses"]:
+                lines[name].append(([line["step"] for line in steps], smooth([line["losses"][name] for line in steps])))
+        most = max(max(values) for found in lines.values() for _, values in found)
+        last = max(steps[-1] for found in lines.values() for steps, _ in found)
+        x0, y0 = panel % 2 * (wide + left + 20) + left, panel // 2 * (high + top + 34) + top
+        at = lambda step, loss: f"{x0 + wide * step / last:.1f},{y0 + high * (1 - loss / most):.1f}"
+        parts.append(f'<path d="M{x0} {y0}v{high}h{wide}" fill="none" stroke="#888"/>')
+        parts.append(f'<text x="{x0}" y="{y0 - 8}" font-weight="bold">{family}</text>')
+        parts.append(f'<text x="{x0 - 6}" y="{y0 + 10}" text-anchor="end">{most:.1f}</text><text x="{x0 - 6}" y="{y0 + high}" text-anchor="end">0</text>')
+        parts.append(f'<text x="{x0 + wide}" y="{y0 + high + 14}" text-anchor="end">{last} steps</text>')
+        for (name, found), colour in zip(lines.items(), ("#4477aa", "#cc6677", "#228833")):
+            for steps, values in found:
+                points = " ".join(at(step, value) for step, value in zip(steps, values))
+                parts.append(f'<polyline points="{points}" fill="none" stroke="{colour}"/>')
+            end = found[0][1][len(found[0][1]) * 2 // 3]
+            parts.append(f'<text x="{x0 + wide * 2 // 3}" y="{y0 + high * (1 - end / most) - 6:.1f}" fill="{colour}">{name}</text>')
+    width, height = 2 * (wide + left + 20), (len(families) + 1) // 2 * (high + top + 34)
+    box = f'viewBox="0 0 {width} {height}" width="{width}" height="{height}"'
+    background = f'<rect width="{width}" height="{height}" fill="#fff"/>'
+    return f'<svg xmlns="http://www.w3.org/2000/svg" {box} font-family="sans-serif" font-size="11">{background}{"".join(parts)}</svg>\n'
+
+
 def main():
     """Runs what is not done yet and prints the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -181,6 +218,8 @@ def main():
                 with file.open("a") as opened:
                     opened.write(json.dumps(result) + "\n")
     print(table(results))
+    if "capfilt" in arguments.programs:
+        (arguments.output / "curves.svg").write_text(curves(arguments.output, arguments.families, arguments.seeds))
 
 
 if __name__ == "__main__":

@@ -15,6 +15,7 @@ const MAY_NAME: &[(&str, &[&str])] = &[
     ("capfilt-fetch", &[]),
     ("capfilt-image", &[]),
     ("capfilt-onnx", &["capfilt-image"]),
+    ("capfilt-schedule", &[]),
     ("capfilt-models", &["capfilt-image", "capfilt-onnx"]),
     (
         "capfilt-pipeline",
@@ -23,6 +24,7 @@ const MAY_NAME: &[(&str, &[&str])] = &[
             "capfilt-fetch",
             "capfilt-image",
             "capfilt-models",
+            "capfilt-schedule",
         ],
     ),
     (
@@ -32,11 +34,17 @@ const MAY_NAME: &[(&str, &[&str])] = &[
             "capfilt-eval",
             "capfilt-image",
             "capfilt-onnx",
+            "capfilt-schedule",
         ],
     ),
     (
         "capfilt-bootstrap",
-        &["capfilt-data", "capfilt-models", "capfilt-train"],
+        &[
+            "capfilt-data",
+            "capfilt-models",
+            "capfilt-schedule",
+            "capfilt-train",
+        ],
     ),
     (
         "capfilt",
@@ -49,6 +57,7 @@ const MAY_NAME: &[(&str, &[&str])] = &[
             "capfilt-models",
             "capfilt-onnx",
             "capfilt-pipeline",
+            "capfilt-schedule",
             "capfilt-train",
         ],
     ),
@@ -59,6 +68,7 @@ const OWNERS: &[(&str, &[&str])] = &[
     ("axum", &["capfilt"]),
     ("burn*", &["capfilt-train"]),
     ("clap", &["capfilt"]),
+    ("croner", &["capfilt-schedule"]),
     ("datafusion*", &["capfilt-pipeline"]),
     ("hickory*", &["capfilt-fetch"]),
     ("hyper*", &["capfilt-fetch"]),

@@ -8,6 +8,7 @@
     reason = "all of this is test code, also what is not a test itself"
 )]
 
+mod bootstrap;
 mod cli;
 mod crash;
 mod damage;

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use capfilt_data::{Footer, FooterError, Location, ShardsError, find_shards};
 use capfilt_models::DecodingError;
+use capfilt_schedule::Schedule;
 use capfilt_train::data::{DataSource, Loading};
 use capfilt_train::{Blip, LearningRate, Mode, OptimizerConfig, Training};
 use schemars::JsonSchema;
@@ -24,6 +25,12 @@ pub struct BootstrapFile {
     /// Folder of everything that is made. Relative to this file, as all paths.
     #[serde(default)]
     pub output: Option<PathBuf>,
+    /// When `capfilt schedule` starts it: five cron fields in UTC, or a table with a time zone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub schedule: Option<Schedule>,
+    /// Another file, relative to this one: `capfilt schedule` starts this one when that one has new output.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub after: Option<PathBuf>,
     /// Seeds; everything is done for each of them.
     #[serde(default = "zero")]
     pub seeds: Vec<u64>,
@@ -217,9 +224,16 @@ pub enum FileError {
 }
 
 impl BootstrapFile {
-    /// Reads and checks the bootstrap file at `path`. Its paths are relative to its own folder; `output`,
-    /// which counts instead of the file's, to the current one.
+    /// Reads and checks the bootstrap file at `path`, and looks at its data before hours are spent on some of it. Its
+    /// paths are relative to its own folder; `output`, which counts instead of the file's, to the current one.
     pub fn load(path: &Path, output: Option<&Path>) -> Result<Self, FileError> {
+        let file = Self::read(path, output)?;
+        file.check_data(path)?;
+        Ok(file)
+    }
+
+    /// The same without a look at the data.
+    pub fn read(path: &Path, output: Option<&Path>) -> Result<Self, FileError> {
         let text = fs_err::read_to_string(path).map_err(|source| FileError::Read {
             path: path.to_owned(),
             source,
@@ -233,13 +247,12 @@ impl BootstrapFile {
             file.output = Some(output.to_owned());
         }
         file.check(path)?;
-        file.check_data(path)?;
         Ok(file)
     }
 
     /// Makes the paths of the file independent of the current folder.
     fn anchor(&mut self, folder: &Path) {
-        for path in [&mut self.output, &mut self.tokenizer]
+        for path in [&mut self.output, &mut self.after, &mut self.tokenizer]
             .into_iter()
             .flatten()
         {
@@ -370,7 +383,7 @@ impl BootstrapFile {
         named.map(|name| format!("a `[[table]]` names the arm `{name}`, which is not there"))
     }
 
-    /// Looks at all data before hours are spent on some of it.
+    /// Looks whether all data is there, with its columns.
     fn check_data(&self, path: &Path) -> Result<(), FileError> {
         let web = &self.web;
         let of_web = [web.id.as_ref(), web.truth.as_ref(), web.group.as_ref()];

@@ -300,6 +300,8 @@ impl Step {
         model.mode = training.mode;
         Ok(TrainFile {
             output: Some(absolute(&layout.folder(&self.name))),
+            schedule: None,
+            after: None,
             seed: self.seed,
             tokenizer: all.tokenizer.as_deref().map(absolute),
             model: Family::Blip(model),

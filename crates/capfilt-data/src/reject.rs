@@ -122,12 +122,17 @@ reasons! {
     BelowThreshold = "below-threshold", transient: false;
     /// The caption does not meet `[keep] where`.
     NotKept = "not-kept", transient: false;
+    /// The captioner wrote nothing.
+    NoWords = "no-words", transient: false;
 }
 
 impl Reject {
     /// Whether the reason takes a caption away, rather than the whole row.
     pub const fn is_about_a_caption(self) -> bool {
-        matches!(self, Self::WhereText | Self::BelowThreshold | Self::NotKept)
+        matches!(
+            self,
+            Self::WhereText | Self::BelowThreshold | Self::NotKept | Self::NoWords
+        )
     }
 }
 

@@ -6,10 +6,10 @@ use std::path::PathBuf;
 use capfilt_data::Source;
 use capfilt_fetch::FetchOptions;
 use capfilt_models::Device;
+use capfilt_schedule::Schedule;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::schedule::Schedule;
 use crate::stages::{Caption, Decode, Dedup, Score};
 
 /// A pipeline: where rows come from, what is done with them, what is kept, where they go.

@@ -220,10 +220,13 @@ impl Rule {
             }
         };
         let verdicts = candidates.iter().zip(judged).map(|(candidate, verdict)| {
-            if candidate.source == Source::Human {
-                Verdict::Kept
-            } else {
-                verdict
+            match candidate.source {
+                Source::Human => Verdict::Kept,
+                // No trainer learns from a caption without words, whatever the filter says of it.
+                Source::Synthetic if candidate.text.trim().is_empty() => {
+                    Verdict::Removed(Reject::NoWords, String::new())
+                }
+                Source::Synthetic | Source::Web => verdict,
             }
         });
         Ok(verdicts.collect())

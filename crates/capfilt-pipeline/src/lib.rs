@@ -43,7 +43,6 @@ mod rewrite;
 mod row;
 mod run;
 mod scan;
-mod schedule;
 mod shelf;
 mod source;
 mod spill;
@@ -61,7 +60,7 @@ pub use file::{
     StoreTable, TextSource,
 };
 pub use load::{Overrides, Pipeline, load};
-pub use manifest::NewOutput;
+pub use manifest::{NewOutput, free_manifest};
 pub use plan::{Plan, check};
 pub use progress::Progress;
 pub use record::{
@@ -73,7 +72,6 @@ pub use removal::{
 };
 pub use retry::{Retry, RetryError};
 pub use run::{RunContext, RunReport, previous_run, run};
-pub use schedule::{Schedule, ScheduleError};
 
 #[cfg(test)]
 mod test_runs;

@@ -21,6 +21,12 @@ const FORM: &str = "%Y-%m-%dT%H-%M-%SZ";
 /// Keeps `record` as the manifest of the run that `began` that many seconds after 1970, whole or not
 /// at all. For whoever holds the folder's lock: a name that is free stays free.
 pub(crate) fn keep(record: &RunFile, output: &Location, began: u64) -> Result<(), RunError> {
+    record.write_to(&free_manifest(output, began)?)
+}
+
+/// A name for the manifest of something that `began` that many seconds after 1970 and made what is in
+/// `output`: a JSON object whose `state` is `finished` tells [`NewOutput`] so.
+pub fn free_manifest(output: &Location, began: u64) -> io::Result<Location> {
     let began = i64::try_from(began)
         .ok()
         .and_then(|seconds| DateTime::from_timestamp(seconds, 0))
@@ -34,7 +40,7 @@ pub(crate) fn keep(record: &RunFile, output: &Location, began: u64) -> Result<()
         path = folder.join(format!("{name}-{nth:02}.json"));
         nth += 1;
     }
-    record.write_to(&path)
+    Ok(path)
 }
 
 /// Whether `name` is that of a manifest, without its ending.

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use capfilt_data::Location;
 use capfilt_image::Preprocess;
 use capfilt_onnx::default_preprocess;
+use capfilt_schedule::Schedule;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -25,6 +26,12 @@ pub struct TrainFile {
     /// Folder of checkpoints, progress and the finished model. Relative to this file, as all paths.
     #[serde(default)]
     pub output: Option<PathBuf>,
+    /// When `capfilt schedule` starts it: five cron fields in UTC, or a table with a time zone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub schedule: Option<Schedule>,
+    /// Another file, relative to this one: `capfilt schedule` starts this one when that one has new output.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub after: Option<PathBuf>,
     /// Seed of everything that is drawn.
     #[serde(default)]
     pub seed: u64,
@@ -223,8 +230,9 @@ impl TrainFile {
             vision,
             text,
         } = &mut self.start;
-        let paths = [&mut self.output, &mut self.tokenizer, model, vision, text];
-        for path in paths.into_iter().flatten() {
+        let own = [&mut self.output, &mut self.after, &mut self.tokenizer];
+        let paths = own.into_iter().chain([model, vision, text]);
+        for path in paths.flatten() {
             *path = folder.join(&*path);
         }
         let held_out = self.held_out.iter_mut().map(|held_out| &mut held_out.data);

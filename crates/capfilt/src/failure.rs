@@ -61,7 +61,7 @@ pub(crate) enum Failure {
     Results(#[from] capfilt_bootstrap::ResultsError),
     /// A step of a bootstrap failed, and told why.
     #[error(
-        "the step `{step}` {outcome}; what is done stays, and the same command goes on from there"
+        "the step `{step}` did not end well ({outcome}); what is done stays, and the same command goes on from there"
     )]
     Step {
         /// The step.
@@ -72,6 +72,16 @@ pub(crate) enum Failure {
     /// Steps of a bootstrap cannot be started or watched.
     #[error("cannot start or watch the steps")]
     Processes(#[source] io::Error),
+    /// It cannot be noted that there is new output.
+    #[error(
+        "cannot note in `{output}` that there is new output, for files that come `after` this one"
+    )]
+    News {
+        /// The output.
+        output: capfilt_data::Location,
+        /// What went wrong.
+        source: io::Error,
+    },
     /// The page cannot be written.
     #[error(transparent)]
     Report(#[from] crate::report::ReportError),
@@ -145,6 +155,7 @@ impl Failure {
             | Self::Results(_)
             | Self::Step { .. }
             | Self::Processes(_)
+            | Self::News { .. }
             | Self::Model(_)
             | Self::Runtime(_)
             | Self::RuntimeInstall(_)

@@ -17,6 +17,7 @@ mod exit;
 mod failure;
 mod logging;
 mod memory;
+mod news;
 mod output;
 mod progress;
 mod report;

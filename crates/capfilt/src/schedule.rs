@@ -8,6 +8,7 @@
 //! runs, [`state`] is what outlives the scheduler, and [`table`] shows it. What is here is the loop
 //! that carries one to the other.
 
+mod file;
 mod folder;
 mod state;
 mod table;
@@ -253,7 +254,7 @@ impl<'session> Scheduler<'session> {
 
     fn start(&mut self, file: &str, because: &Because, now: DateTime<Utc>) {
         let run = run_name(now);
-        let arguments = ["run".into(), self.folder.file(file).into()];
+        let arguments = self.folder.arguments(file);
         match self
             .children
             .start(file, &arguments, Stdio::null(), self.session)

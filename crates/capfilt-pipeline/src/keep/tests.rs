@@ -88,6 +88,17 @@ fn texts_of_people_are_never_removed() {
 }
 
 #[test]
+fn a_synthetic_caption_without_words_is_removed_by_every_rule() {
+    let scores = [("score", Kind::Match, 0.9)];
+    let mut wordless = candidate(Source::Synthetic, &scores);
+    wordless.text = " ".to_owned();
+    let candidates = [wordless, candidate(Source::Synthetic, &scores)];
+    for rule in [Rule::All, rule(&threshold(0.5), &["score"]).unwrap()] {
+        assert_eq!(kept(&rule, &candidates), [false, true]);
+    }
+}
+
+#[test]
 fn a_condition_names_scorers_and_the_kinds_of_the_only_one() {
     let one = rule(
         &condition("match > 0.5 and similarity > 0.25 and score > 0.5"),

@@ -1,7 +1,7 @@
 //! `capfilt bootstrap`.
 
 use std::process::Stdio;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use capfilt_bootstrap::{
     BootstrapFile, Kind, Layout, Ledger, LedgerError, Results, State, Step, steps, summarise,
@@ -13,6 +13,7 @@ use crate::children::Children;
 use crate::cli;
 use crate::exit::ExitCode;
 use crate::failure::Failure;
+use crate::news;
 use crate::output::Output;
 use crate::report;
 use crate::schedule::Outcome;
@@ -40,6 +41,8 @@ pub(crate) async fn bootstrap(
     if args.plan {
         return plan(&list, &ledger);
     }
+    let began = SystemTime::now();
+    let mut is_new = false;
     let mut signals = Signals::listen().map_err(Failure::Signals)?;
     let mut children = Children::new().map_err(Failure::Processes)?;
     for (place, step) in list.iter().enumerate() {
@@ -59,10 +62,15 @@ pub(crate) async fn bootstrap(
             })?;
         }
         ledger.finish(step)?;
+        is_new = true;
     }
     let results = Results::gather(&file, &runs, &layout, &ledger)?;
     results.write(&layout)?;
-    let page = report::write(&Location::File(output))?;
+    let output = Location::File(output);
+    if is_new {
+        news::tell(&output, began)?;
+    }
+    let page = report::write(&output)?;
     session.say(format_args!("page       {page}"));
     let tables: Vec<String> = summarise(&results)
         .iter()

@@ -1,6 +1,6 @@
 //! `capfilt train`.
 
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use capfilt_data::Location;
 use capfilt_train::{Event, HeldOutNumbers, Outcome, StepLine, TrainFile};
@@ -9,6 +9,7 @@ use indicatif::HumanDuration;
 use crate::cli;
 use crate::exit::ExitCode;
 use crate::failure::Failure;
+use crate::news;
 use crate::report;
 use crate::session::Session;
 use crate::signals;
@@ -23,17 +24,22 @@ const BETWEEN: Duration = Duration::from_secs(2);
 pub(crate) async fn train(args: &cli::Train, session: &Session) -> Result<ExitCode, Failure> {
     let file = TrainFile::load(&args.training, args.output.as_deref())?;
     let told = session.clone();
+    let began = SystemTime::now();
     let output = file.output.clone().unwrap_or_default();
     let work = tokio::task::spawn_blocking(move || {
         let stop = told.stop().clone();
         let mut last: Option<Instant> = None;
-        capfilt_train::train(&file, &|| stop.is_stopped(), &mut |event| {
+        let mut has_learnt = false;
+        let outcome = capfilt_train::train(&file, &|| stop.is_stopped(), &mut |event| {
+            has_learnt |= matches!(event, Event::Step(_));
             tell(&event, &mut last, &told);
-        })
+        });
+        (outcome, has_learnt)
     });
     let asked = "stopping after this step; a checkpoint is saved (Ctrl-C again stops at once)";
     let done = signals::stoppable_within(GRACE, asked, work, session).await?;
-    match done.map_err(Failure::Worker)?? {
+    let (outcome, has_learnt) = done.map_err(Failure::Worker)?;
+    match outcome? {
         Outcome::Finished {
             exported,
             held_out,
@@ -53,7 +59,11 @@ pub(crate) async fn train(args: &cli::Train, session: &Session) -> Result<ExitCo
             for package in &exported.packages {
                 session.say(format_args!("package    {}", package.display()));
             }
-            let page = report::write(&Location::File(output))?;
+            let output = Location::File(output);
+            if has_learnt {
+                news::tell(&output, began)?;
+            }
+            let page = report::write(&output)?;
             session.say(format_args!("page       {page}"));
             Ok(ExitCode::Done)
         }

@@ -1,13 +1,15 @@
 //! The files of a folder, and what starts each of them.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::ffi::OsString;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use capfilt_data::Location;
-use capfilt_pipeline::{NewOutput, Overrides, Pipeline, PipelineError};
+use capfilt_pipeline::NewOutput;
 
+use super::file::{Scheduled, UnusableError};
 use super::timetable::{After, Entry};
 
 /// A file that nothing can be started by.
@@ -15,22 +17,22 @@ use super::timetable::{After, Entry};
 pub(crate) enum FileError {
     /// It cannot be used.
     #[error(transparent)]
-    Pipeline(Arc<PipelineError>),
+    Unusable(Arc<UnusableError>),
     /// Its `after` names no file.
     #[error(
-        "`{file}`: `after`: there is no file `{}`; expected another pipeline file, relative to this one",
+        "`{file}`: `after`: there is no file `{}`; expected another file, relative to this one",
         after.display()
     )]
     AfterMissing { file: String, after: PathBuf },
     /// Its `after` names a file that cannot be used.
     #[error(
-        "`{file}`: `after`: `{}` is no pipeline that can be used; expected another pipeline file, \
+        "`{file}`: `after`: `{}` is no file that can be used; expected a pipeline, training or bootstrap file, \
          relative to this one", after.display()
     )]
     AfterUnusable {
         file: String,
         after: PathBuf,
-        source: Arc<PipelineError>,
+        source: Arc<UnusableError>,
     },
     /// It comes after itself.
     #[error("`after`: {} is a circle, which would start itself for ever; take one `after` out", files.join(" after "))]
@@ -107,8 +109,15 @@ impl Folder {
         Ok(entries.collect())
     }
 
-    /// The names of the files that could be started. The ending is all that tells them from others;
-    /// where kinds other than pipelines join, [`Source::read`] tells those apart.
+    /// What the program is called with to do the file `name`.
+    pub(crate) fn arguments(&self, name: &str) -> [OsString; 2] {
+        let source = self.sources.get(&self.place.join(name));
+        let scheduled = source.and_then(|source| source.scheduled.as_ref().ok());
+        let command = scheduled.map_or("run", |scheduled| scheduled.command);
+        [command.into(), self.file(name).into()]
+    }
+
+    /// The names of the files that could be started. The ending is all that tells them from others.
     fn list(&self) -> io::Result<Vec<String>> {
         let mut names = Vec::new();
         for entry in fs_err::read_dir(&self.path)? {
@@ -129,11 +138,11 @@ impl Folder {
         let Some(source) = self.sources.get(&place) else {
             return Ok(Entry::default());
         };
-        let pipeline = source
-            .pipeline
+        let scheduled = source
+            .scheduled
             .as_ref()
-            .map_err(|error| FileError::Pipeline(Arc::clone(error)))?;
-        let schedule = pipeline.file.schedule.clone();
+            .map_err(|error| FileError::Unusable(Arc::clone(error)))?;
+        let schedule = scheduled.schedule.clone();
         let Some(path) = source.after() else {
             return Ok(Entry {
                 schedule,
@@ -148,8 +157,8 @@ impl Folder {
             });
         };
         self.refuse_circle(&place)?;
-        let other_pipeline = other
-            .pipeline
+        let other = other
+            .scheduled
             .as_ref()
             .map_err(|error| FileError::AfterUnusable {
                 file: name.to_owned(),
@@ -157,7 +166,7 @@ impl Folder {
                 source: Arc::clone(error),
             })?;
         let after = self.name(other_place);
-        let output = other_pipeline.output.clone();
+        let output = other.output.clone();
         let newest = match self
             .outputs
             .entry(output.clone())
@@ -221,7 +230,7 @@ struct Source {
     text: Option<String>,
     /// Whether that is the text that counts.
     settled: bool,
-    pipeline: Result<Box<Pipeline>, Arc<PipelineError>>,
+    scheduled: Result<Box<Scheduled>, Arc<UnusableError>>,
 }
 
 impl Source {
@@ -238,18 +247,18 @@ impl Source {
             },
             Some(before) if before.settled => before,
             _ => Self {
-                text,
-                settled: true,
-                pipeline: capfilt_pipeline::load(path, &Overrides::default())
+                scheduled: Scheduled::read(path, text.as_deref().unwrap_or_default())
                     .map(Box::new)
                     .map_err(Arc::new),
+                text,
+                settled: true,
             },
         }
     }
 
     /// The file that it comes after.
     fn after(&self) -> Option<&Path> {
-        self.pipeline.as_ref().ok()?.file.after.as_deref()
+        self.scheduled.as_ref().ok()?.after.as_deref()
     }
 }
 

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use capfilt_data::{Location, WriteError};
-use capfilt_pipeline::Schedule;
+use capfilt_schedule::Schedule;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 

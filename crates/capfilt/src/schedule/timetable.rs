@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::iter;
 
-use capfilt_pipeline::Schedule;
+use capfilt_schedule::Schedule;
 use chrono::{DateTime, Utc};
 
 use super::state::{Outcome, Record};

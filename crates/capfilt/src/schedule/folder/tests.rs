@@ -85,8 +85,8 @@ fn the_files_of_a_folder_and_what_starts_them() {
 fn an_after_that_names_no_pipeline_is_refused() {
     let mut place = Place::new();
     place.put("a.toml", "after = \"b.toml\"");
-    let missing = "`a.toml`: `after`: there is no file `[DIR]/pipelines/b.toml`; expected another \
-                   pipeline file, relative to this one";
+    let missing = "`a.toml`: `after`: there is no file `[DIR]/pipelines/b.toml`; expected another file, \
+                   relative to this one";
     assert_eq!(place.look(), [format!("error: {missing}")]);
     place.put("a.toml", "after = \"no/b.toml\"");
     let told = Place {
@@ -103,10 +103,53 @@ fn an_after_that_names_something_else_is_refused() {
     place.put("a.toml", "after = \"../b.toml\"");
     place.write("../b.toml", "[package]\nname = \"b\"\n");
     let told = place.look();
-    let start =
-        "error: `a.toml`: `after`: `[DIR]/pipelines/../b.toml` is no pipeline that can be used";
+    let start = "error: `a.toml`: `after`: `[DIR]/pipelines/../b.toml` is no file that can be used";
     assert!(told[0].starts_with(start), "{told:?}");
     assert!(told[0].contains("unknown field `package`"), "{told:?}");
+}
+
+#[test]
+fn trainings_and_bootstraps_are_told_from_pipelines() {
+    let mut place = Place::new();
+    place.put("run.toml", "");
+    let sizes = "vision = { image-size = 32, patch = 8, width = 16, layers = 1, heads = 2 }\n\
+                 text = { width = 16, layers = 1, heads = 2, positions = 30 }\n";
+    let how = "training = { batch = 4, steps = 8 }\nlearning-rate = { peak = 1e-3 }\n";
+    place.write(
+        "train.toml",
+        &format!("after = \"run.toml\"\noutput = \"out/train\"\n{how}data = [{{ shards = \"in\" }}]\n[model]\nfamily = \"clip\"\nembed = 8\n{sizes}"),
+    );
+    // Its data may be made by the file that it comes after.
+    let phases = ["pretrain", "finetune-captioner", "finetune-filter"];
+    let phases: String = phases.map(|name| format!("[{name}]\n{how}")).concat();
+    let data =
+        "[human]\nshards = \"no\"\n[web]\nshards = \"no\"\n[held-out.test]\nshards = \"no\"\n";
+    place.write(
+        "loop.toml",
+        &format!("after = \"train.toml\"\noutput = \"out/loop\"\n[model]\nqueue = 8\n{sizes}{data}{phases}[[arm]]\nname = \"both\"\n"),
+    );
+    assert_eq!(
+        place.look(),
+        [
+            "loop.toml: after train.toml",
+            "run.toml: by hand",
+            "train.toml: after run.toml"
+        ]
+    );
+    let commands = ["loop.toml", "run.toml", "train.toml"].map(|file| {
+        let [command, path] = place.folder.arguments(file);
+        assert_eq!(path, place.path(file));
+        command
+    });
+    assert_eq!(commands, ["bootstrap", "run", "train"]);
+    let runs = place.path("out/train/runs");
+    fs_err::create_dir_all(&runs).unwrap();
+    fs_err::write(
+        runs.join("2026-11-24T22-31-05Z.json"),
+        "{\"state\": \"finished\"}",
+    )
+    .unwrap();
+    assert_eq!(place.newest("loop.toml").unwrap(), "2026-11-24T22-31-05Z");
 }
 
 #[test]

@@ -1,4 +1,4 @@
-use capfilt_pipeline::Schedule;
+use capfilt_schedule::Schedule;
 
 use super::super::timetable::After;
 use super::*;

@@ -1,0 +1,27 @@
+//! Telling that there is new output, for files that `capfilt schedule` starts after others. A run keeps a whole manifest for that;
+//! trainings and bootstraps have their own records, and keep a note.
+
+use std::io;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use capfilt_data::Location;
+use capfilt_pipeline::free_manifest;
+use serde_json::json;
+
+use crate::failure::Failure;
+
+/// Notes in `output` that what `began` then is finished, and made something new.
+pub(crate) fn tell(output: &Location, began: SystemTime) -> Result<(), Failure> {
+    let refuse = |source| Failure::News {
+        output: output.clone(),
+        source,
+    };
+    let seconds = began
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default()
+        .as_secs();
+    let path = free_manifest(output, seconds).map_err(refuse)?;
+    let note = json!({ "format": 1, "state": "finished", "started": seconds });
+    path.replace(note.to_string().as_bytes())
+        .map_err(|error| refuse(io::Error::other(error)))
+}

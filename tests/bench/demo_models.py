@@ -22,7 +22,7 @@ MATCH = "match"
 
 def pipeline(shards: Path, captioner: Path | None, judge: Path, output: Path) -> str:
     """A pipeline file that judges what `shards` say and, with a captioner, what it says."""
-    decoding = "{ beam = { beams = 3, min-length = 1 } }"
+    decoding = "{ beam = { beams = 3, min-length = 2 } }"
     caption = [] if captioner is None else ["[[stage]]", f'caption = {{ model = "{captioner.resolve()}", decoding = {decoding} }}']
     source = ["[source]", f'shards = "{shards.resolve()}"', 'columns = { image = "image", text = "title" }']
     score = ["[[stage]]", f'score = {{ model = "{judge.resolve()}" }}']

@@ -176,12 +176,11 @@ def curves(output: Path, families: list[str], seeds: list[int]) -> str:
         parts.append(f'<text x="{x0}" y="{y0 - 8}" font-weight="bold">{family}</text>')
         parts.append(f'<text x="{x0 - 6}" y="{y0 + 10}" text-anchor="end">{most:.1f}</text><text x="{x0 - 6}" y="{y0 + high}" text-anchor="end">0</text>')
         parts.append(f'<text x="{x0 + wide}" y="{y0 + high + 14}" text-anchor="end">{last} steps</text>')
-        for (name, found), colour in zip(lines.items(), ("#4477aa", "#cc6677", "#228833")):
+        for place, ((name, found), colour) in enumerate(zip(lines.items(), ("#4477aa", "#cc6677", "#228833"))):
             for steps, values in found:
                 points = " ".join(at(step, value) for step, value in zip(steps, values))
                 parts.append(f'<polyline points="{points}" fill="none" stroke="{colour}"/>')
-            end = found[0][1][len(found[0][1]) * 2 // 3]
-            parts.append(f'<text x="{x0 + wide * 2 // 3}" y="{y0 + high * (1 - end / most) - 6:.1f}" fill="{colour}">{name}</text>')
+            parts.append(f'<text x="{x0 + wide}" y="{y0 + 10 + 14 * place}" text-anchor="end" fill="{colour}">{name}</text>')
     width, height = 2 * (wide + left + 20), (len(families) + 1) // 2 * (high + top + 34)
     box = f'viewBox="0 0 {width} {height}" width="{width}" height="{height}"'
     background = f'<rect width="{width}" height="{height}" fill="#fff"/>'

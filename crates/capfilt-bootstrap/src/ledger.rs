@@ -94,6 +94,17 @@ fn at(path: &Path) -> impl FnOnce(io::Error) -> LedgerError + use<> {
     move |source| LedgerError::Io { path, source }
 }
 
+/// What is known of the steps in `layout`, also while a bootstrap is at work there.
+pub fn marks(layout: &Layout) -> Result<BTreeMap<String, Mark>, LedgerError> {
+    let path = layout.output.join(NAME);
+    match fs_err::read(&path) {
+        Ok(bytes) => serde_json::from_slice(&bytes)
+            .map_err(|source| LedgerError::Damaged { path, source }),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(BTreeMap::new()),
+        Err(error) => Err(at(&path)(error)),
+    }
+}
+
 impl Ledger {
     /// The ledger of `layout`, which is empty at first.
     pub fn open(layout: Layout) -> Result<Self, LedgerError> {
@@ -110,23 +121,12 @@ impl Ledger {
             }
             Err(TryLockError::Error(source)) => return Err(at(&path)(source)),
         }
-        let path = output.join(NAME);
-        let marks = match fs_err::read(&path) {
-            Ok(bytes) => serde_json::from_slice(&bytes)
-                .map_err(|source| LedgerError::Damaged { path, source })?,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => BTreeMap::new(),
-            Err(error) => return Err(at(&path)(error)),
-        };
+        let marks = marks(&layout)?;
         Ok(Self {
             layout,
             marks,
             _lock: lock,
         })
-    }
-
-    /// What is known of the step `name`.
-    pub fn mark(&self, name: &str) -> Option<&Mark> {
-        self.marks.get(name)
     }
 
     /// Seconds of every step.

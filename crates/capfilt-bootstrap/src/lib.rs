@@ -22,7 +22,7 @@ mod summary;
 
 pub use arm::{Arm, Models, Next};
 pub use file::{BootstrapFile, FileError, HeldOutSet, Phase, Table, Web};
-pub use ledger::{Ledger, LedgerError, Mark, State};
+pub use ledger::{Ledger, LedgerError, Mark, State, marks};
 pub use results::{ArmResult, DataCounts, Results, ResultsError};
 pub use step::{Kind, Layout, Step, StepError, Training};
 pub use steps::{Run, steps};

@@ -238,11 +238,11 @@ impl Step {
                     }
                 }
                 if *package == "captioner" {
-                    // Three beams and 20 tokens, as in the paper; texts may be short.
+                    // Three beams and 20 tokens, as in the paper; a word may be enough ([DEC] counts).
                     let longest = all.positions().min(20).to_string();
                     let options = [
                         ("--decoding", "beam:3"),
-                        ("--min-length", "1"),
+                        ("--min-length", "2"),
                         ("--max-length", &longest),
                     ];
                     for (name, value) in options {

@@ -4,7 +4,7 @@ use std::process::Stdio;
 use std::time::{Duration, Instant, SystemTime};
 
 use capfilt_bootstrap::{
-    BootstrapFile, Kind, Layout, Ledger, LedgerError, Results, State, Step, steps, summarise,
+    BootstrapFile, Kind, Layout, Ledger, LedgerError, Results, State, Step, marks, steps, summarise,
 };
 use capfilt_data::Location;
 use tempfile::NamedTempFile;
@@ -37,10 +37,10 @@ pub(crate) async fn bootstrap(
         output: output.clone(),
     };
     let (list, runs) = steps(&file);
-    let mut ledger = Ledger::open(layout.clone())?;
     if args.plan {
-        return plan(&list, &ledger);
+        return plan(&list, &layout);
     }
+    let mut ledger = Ledger::open(layout.clone())?;
     let began = SystemTime::now();
     let mut is_new = false;
     let mut signals = Signals::listen().map_err(Failure::Signals)?;
@@ -81,7 +81,8 @@ pub(crate) async fn bootstrap(
 }
 
 /// Prints the steps and how far they are.
-fn plan(list: &[Step], ledger: &Ledger) -> Result<ExitCode, Failure> {
+fn plan(list: &[Step], layout: &Layout) -> Result<ExitCode, Failure> {
+    let marks = marks(layout)?;
     let mut output = Output::new();
     for step in list {
         let what = match &step.kind {
@@ -89,7 +90,7 @@ fn plan(list: &[Step], ledger: &Ledger) -> Result<ExitCode, Failure> {
             Kind::Run { .. } => "run",
             Kind::Eval { .. } => "eval",
         };
-        let state = match ledger.mark(&step.name) {
+        let state = match marks.get(&step.name) {
             None => String::new(),
             Some(mark) => {
                 let state = match mark.state {

@@ -98,8 +98,9 @@ fn at(path: &Path) -> impl FnOnce(io::Error) -> LedgerError + use<> {
 pub fn marks(layout: &Layout) -> Result<BTreeMap<String, Mark>, LedgerError> {
     let path = layout.output.join(NAME);
     match fs_err::read(&path) {
-        Ok(bytes) => serde_json::from_slice(&bytes)
-            .map_err(|source| LedgerError::Damaged { path, source }),
+        Ok(bytes) => {
+            serde_json::from_slice(&bytes).map_err(|source| LedgerError::Damaged { path, source })
+        }
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(BTreeMap::new()),
         Err(error) => Err(at(&path)(error)),
     }

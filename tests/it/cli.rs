@@ -19,6 +19,7 @@ const COMMANDS: &[&[&str]] = &[
     &["score"],
     &["eval"],
     &["train"],
+    &["bootstrap"],
     &["model"],
     &["model", "import"],
     &["model", "show"],

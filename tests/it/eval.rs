@@ -354,11 +354,14 @@ fn a_filter_is_held_against_the_truth() {
         let decisions = curve.decisions(0.3);
         json!({
             "by": "match", "threshold": 0.3, "right": 4, "wrong": wrong.len(),
+            "right_kept": decisions.true_positives, "wrong_kept": decisions.false_positives,
             "auc": curve.auc(), "average_precision": curve.average_precision(),
             "precision": decisions.precision(), "recall": decisions.recall(), "f1": decisions.f1(),
         })
     };
     let mut expected = numbers(&wrong);
+    let all = Curve::new(&[judged.as_slice(), &wrong].concat()).unwrap();
+    expected["roc"] = json!(all.roc());
     expected["groups"] = json!({
         "advertisement": numbers(&wrong[..1]),
         "file name": numbers(&wrong[1..]),

@@ -83,13 +83,21 @@ def main():
             # An isolated world of the browser's own, which the policy of the page does not bind.
             frame = browser.call("Page.getFrameTree", session)["frameTree"]["frame"]["id"]
             world = browser.call("Page.createIsolatedWorld", session, frameId=frame)["executionContextId"]
-            look = """({
-                pictures: [...document.images].length,
-                broken: [...document.images].filter(image => !image.complete || image.naturalWidth === 0).length,
-                tables: [...document.querySelectorAll('table')].length,
-                text: document.body.innerText.length,
-            })"""
-            asked = browser.call("Runtime.evaluate", session, expression=look, contextId=world, returnByValue=True)
+            # Pictures below the fold are lazy; `decode` loads them, and fails for those that cannot be drawn.
+            look = """(async () => {
+                const images = [...document.images];
+                const drawn = await Promise.all(images.map(image => {
+                    image.loading = 'eager';
+                    return image.decode().then(() => image.naturalWidth > 0, () => false);
+                }));
+                return {
+                    pictures: images.length,
+                    broken: drawn.filter(is => !is).length,
+                    tables: document.querySelectorAll('table').length,
+                    text: document.body.innerText.length,
+                };
+            })()"""
+            asked = browser.call("Runtime.evaluate", session, expression=look, contextId=world, returnByValue=True, awaitPromise=True)
             seen = asked["result"]["value"]
         finally:
             browser.process.kill()

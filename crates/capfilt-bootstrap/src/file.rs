@@ -391,23 +391,17 @@ impl BootstrapFile {
         web_columns.extend(of_web.into_iter().flatten());
         let human = &self.human.columns;
         let of_human = [&human.image, &human.text, &human.id];
-        let human_columns = of_human.into_iter().flatten().collect();
-        self.look(path, "human", &self.human.shards, human_columns)?;
-        self.look(path, "web", &web.shards, web_columns)?;
+        let human_columns: Vec<&String> = of_human.into_iter().flatten().collect();
+        Self::look(path, "human", &self.human.shards, &human_columns)?;
+        Self::look(path, "web", &web.shards, &web_columns)?;
         for (name, set) in &self.held_out {
             let table = format!("held-out.{name}");
-            self.look(path, &table, &set.shards, vec![&set.image, &set.text])?;
+            Self::look(path, &table, &set.shards, &[&set.image, &set.text])?;
         }
         Ok(())
     }
 
-    fn look(
-        &self,
-        path: &Path,
-        table: &str,
-        shards: &str,
-        columns: Vec<&String>,
-    ) -> Result<(), FileError> {
+    fn look(path: &Path, table: &str, shards: &str, columns: &[&String]) -> Result<(), FileError> {
         let (path, table) = (path.to_owned(), table.to_owned());
         let found = match find_shards(shards) {
             Ok(found) => found,

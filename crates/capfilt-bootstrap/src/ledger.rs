@@ -6,6 +6,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, UNIX_EPOCH};
 
+use capfilt_data::footer::hex;
 use capfilt_data::{Location, WriteError, find_shards};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -234,11 +235,7 @@ impl Ledger {
             let digest = self.marks.get(need).map(|mark| mark.digest.as_bytes());
             part(digest.unwrap_or_default());
         }
-        digest
-            .finalize()
-            .iter()
-            .map(|byte| format!("{byte:02x}"))
-            .collect()
+        hex(&digest.finalize())
     }
 }
 

@@ -216,24 +216,21 @@ impl Step {
                 let mut option = |name: &str, value: &str| {
                     arguments.extend([name.into(), value.into()]);
                 };
-                match set.as_ref().and_then(|set| all.held_out.get(set)) {
-                    Some(set) => {
-                        option("--data", &set.shards);
-                        option("--image", &set.image);
-                        option("--text", &set.text);
-                    }
-                    None => {
-                        let web = &all.web;
-                        option("--data", &web.shards);
-                        option("--image", &web.image);
-                        option("--text", &web.text);
-                        option("--metrics", "filter");
-                        option("--threshold", &all.threshold.to_string());
-                        let known = [("--truth", &web.truth), ("--group", &web.group)];
-                        for (name, column) in known {
-                            if let Some(column) = column {
-                                option(name, column);
-                            }
+                if let Some(set) = set.as_ref().and_then(|set| all.held_out.get(set)) {
+                    option("--data", &set.shards);
+                    option("--image", &set.image);
+                    option("--text", &set.text);
+                } else {
+                    let web = &all.web;
+                    option("--data", &web.shards);
+                    option("--image", &web.image);
+                    option("--text", &web.text);
+                    option("--metrics", "filter");
+                    option("--threshold", &all.threshold.to_string());
+                    let known = [("--truth", &web.truth), ("--group", &web.group)];
+                    for (name, column) in known {
+                        if let Some(column) = column {
+                            option(name, column);
                         }
                     }
                 }

@@ -22,7 +22,7 @@ pub(crate) fn folder(more: &str) -> (TempDir, PathBuf) {
         file.publish([]).unwrap();
     }
     let path = folder.path().join("loop.toml");
-    std::fs::write(&path, format!("{FILE}{more}")).unwrap();
+    fs_err::write(&path, format!("{FILE}{more}")).unwrap();
     (folder, path)
 }
 
@@ -99,8 +99,8 @@ fn a_file_that_makes_no_sense_is_refused() {
 #[test]
 fn sizes_that_do_not_fit_are_told_before_the_first_step() {
     let (_folder, path) = folder("[[arm]]\nname = \"both\"");
-    let text = std::fs::read_to_string(&path).unwrap();
-    std::fs::write(&path, text.replace("queue = 8", "queue = 6")).unwrap();
+    let text = fs_err::read_to_string(&path).unwrap();
+    fs_err::write(&path, text.replace("queue = 8", "queue = 6")).unwrap();
     let error = BootstrapFile::load(&path, None).unwrap_err().to_string();
     assert!(
         error.contains("`model`, for `pretrain`: `queue` is 6"),
@@ -111,15 +111,15 @@ fn sizes_that_do_not_fit_are_told_before_the_first_step() {
 #[test]
 fn data_is_looked_at_before_anything_is_trained() {
     let (folder, path) = folder("[[arm]]\nname = \"both\"");
-    let text = std::fs::read_to_string(&path).unwrap();
-    std::fs::write(&path, text.replace("truth = \"fits\"", "truth = \"fit\"")).unwrap();
+    let text = fs_err::read_to_string(&path).unwrap();
+    fs_err::write(&path, text.replace("truth = \"fits\"", "truth = \"fit\"")).unwrap();
     let error = BootstrapFile::load(&path, None).unwrap_err().to_string();
     assert!(
         error.contains("no column `fit`; it has image, text, fits"),
         "{error}"
     );
-    std::fs::remove_file(folder.path().join("test.parquet")).unwrap();
-    std::fs::write(&path, text).unwrap();
+    fs_err::remove_file(folder.path().join("test.parquet")).unwrap();
+    fs_err::write(&path, text).unwrap();
     let error = BootstrapFile::load(&path, None).unwrap_err();
     assert!(
         error.to_string().ends_with("`held-out.test.shards`"),

@@ -45,7 +45,7 @@ impl World {
             .map(|step| {
                 let state = ledger.begin(step, &self.file).unwrap();
                 let folder = self.layout.folder(&step.name);
-                std::fs::create_dir_all(folder.join("checkpoints/00000008")).unwrap();
+                fs_err::create_dir_all(folder.join("checkpoints/00000008")).unwrap();
                 ledger.finish(step).unwrap();
                 state
             })
@@ -63,7 +63,7 @@ fn a_step_is_done_until_what_it_uses_changes() {
     assert_eq!(world.go(3), [State::Done, State::Done, State::Begun]);
     // The web pairs: the first model and all that comes of it.
     let web = world.folder.path().join("web.parquet");
-    std::fs::copy(world.folder.path().join("human.parquet"), &web).unwrap();
+    fs_err::copy(world.folder.path().join("human.parquet"), &web).unwrap();
     assert_eq!(world.go(3), [State::Begun; 3]);
 }
 
@@ -76,7 +76,7 @@ fn what_was_begun_goes_on_and_what_changed_starts_anew() {
         let mut ledger = world.open();
         assert_eq!(ledger.begin(&step, &world.file).unwrap(), State::Begun);
         ledger.add(&step, Duration::from_secs(3)).unwrap();
-        std::fs::create_dir_all(&trace).unwrap();
+        fs_err::create_dir_all(&trace).unwrap();
     }
     {
         let mut ledger = world.open();
@@ -96,7 +96,7 @@ fn what_was_begun_goes_on_and_what_changed_starts_anew() {
 fn a_result_that_is_gone_is_made_again() {
     let world = World::new();
     world.go(1);
-    std::fs::remove_dir_all(world.layout.folder(&world.steps[0].name)).unwrap();
+    fs_err::remove_dir_all(world.layout.folder(&world.steps[0].name)).unwrap();
     assert_eq!(world.go(1), [State::Begun]);
 }
 
@@ -107,7 +107,7 @@ fn a_second_bootstrap_and_a_damaged_ledger_are_refused() {
     let second = Ledger::open(world.layout.clone()).unwrap_err();
     assert!(matches!(second, LedgerError::Busy { .. }), "{second}");
     drop(first);
-    std::fs::write(world.layout.output.join("steps.json"), "{\"m0\":").unwrap();
+    fs_err::write(world.layout.output.join("steps.json"), "{\"m0\":").unwrap();
     let damaged = Ledger::open(world.layout.clone()).unwrap_err();
     assert!(damaged.to_string().contains("remove it"), "{damaged}");
 }

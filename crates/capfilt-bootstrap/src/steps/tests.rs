@@ -81,15 +81,15 @@ fn a_step_comes_after_what_it_needs_and_seeds_share_nothing() {
 /// The output folder as it is when everything before the step `replicated` is done.
 fn with_results(output: &std::path::Path, kept: u64) -> Layout {
     let checkpoint = output.join("seed-0/m0/checkpoints");
-    std::fs::create_dir_all(checkpoint.join("00000008")).unwrap();
-    std::fs::create_dir_all(checkpoint.join("best")).unwrap();
+    fs_err::create_dir_all(checkpoint.join("00000008")).unwrap();
+    fs_err::create_dir_all(checkpoint.join("best")).unwrap();
     let counts = format!(
         r#"{{"counts": {{"scored": {{"candidates": {{"web": 8}}}}, "decided": {{"kept": {{"web": 3, "synthetic": {kept}}}}}}}}}"#
     );
     for run in ["both", "shared"] {
         let folder = output.join(format!("seed-0/{run}.data"));
-        std::fs::create_dir_all(&folder).unwrap();
-        std::fs::write(folder.join("run.json"), &counts).unwrap();
+        fs_err::create_dir_all(&folder).unwrap();
+        fs_err::write(folder.join("run.json"), &counts).unwrap();
     }
     Layout {
         output: output.to_owned(),
@@ -109,7 +109,7 @@ fn files_say_what_commands_take() {
         let file = folder.path().join("step.toml");
         match (&step.kind, text) {
             (Kind::Train(_), Some(text)) => {
-                std::fs::write(&file, text).unwrap();
+                fs_err::write(&file, text).unwrap();
                 let file = TrainFile::load(&file, None).unwrap();
                 let start = file.start.model;
                 match step.name.as_str() {
@@ -145,7 +145,7 @@ fn a_run_that_kept_nothing_is_told() {
     let file = BootstrapFile::load(&path, None).unwrap();
     let layout = with_results(folder.path(), 0);
     let run = folder.path().join("seed-0/both.data/run.json");
-    std::fs::write(
+    fs_err::write(
         run,
         r#"{"counts": {"scored": {"candidates": {"web": 8}}, "decided": {"kept": {}}}}"#,
     )

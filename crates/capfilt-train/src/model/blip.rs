@@ -140,7 +140,7 @@ pub(crate) const LEAST_WEIGHT: f32 = 1e-4;
 pub(crate) const TEMPERATURE: f32 = 0.07;
 pub(crate) const TEMPERATURE_BOUNDS: (f32, f32) = (0.001, 0.5);
 
-/// Standard deviation of what is drawn for layers of `width` features: BERT's and ViT's 0.02 at their
+/// Standard deviation of what is drawn for layers of `width` features: BERT's and a vision transformer's 0.02 at their
 /// 768, and the same variance of a layer's output at any other. With 0.02 everywhere, the texts of
 /// a narrow model are all alike at first, and contrast finds nothing to tell apart.
 fn deviation(width: usize) -> f32 {

@@ -8,7 +8,7 @@ use std::process::{Command, Stdio};
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::program::{Ran, capfilt, command, models_can_run, root, skipped};
+use crate::program::{Ran, capfilt, command, models_can_run, python, root, skipped};
 use crate::stop::{stopped, wait_until};
 
 /// A loop over the demo's pictures and titles: two arms, and a filter that keeps everything.
@@ -134,8 +134,7 @@ fn the_loop_goes_on_where_it_was_stopped_and_tells_what_came_of_it() {
 
 /// The page in a browser, from disk: nothing complains, and every picture is drawn.
 fn looks_well(page: &Path) {
-    let python = std::env::var("CAPFILT_PYTHON").unwrap_or_else(|_unset| "python3".to_owned());
-    let looked = Command::new(python)
+    let looked = Command::new(python())
         .arg(root().join("tests/it/look_at_page.py"))
         .arg(page)
         .output();

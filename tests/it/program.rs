@@ -100,6 +100,11 @@ pub(crate) fn without_folder(text: &str, folder: &Path) -> String {
     text.replace(&folder.display().to_string(), "[DIR]")
 }
 
+/// The Python that `CAPFILT_PYTHON` names, else the system's.
+pub(crate) fn python() -> String {
+    std::env::var("CAPFILT_PYTHON").unwrap_or_else(|_unset| "python3".to_owned())
+}
+
 /// Says why a test does nothing. Written past the test harness, which hides what `eprintln!` prints
 /// in tests that pass.
 pub(crate) fn skipped(reason: Arguments<'_>) {

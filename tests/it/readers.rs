@@ -8,7 +8,7 @@ use crate::work::{WITHOUT_MODELS, Work};
 
 /// A Python with `tests/it/requirements.txt`, or nothing, visibly.
 pub(crate) fn python() -> Option<String> {
-    let python = std::env::var("CAPFILT_PYTHON").unwrap_or_else(|_unset| "python3".to_owned());
+    let python = crate::program::python();
     let found = Command::new(&python)
         .args(["-c", "import pyarrow, datasets, duckdb, PIL"])
         .output();

@@ -37,7 +37,7 @@ impl S3 {
     }
 
     fn start_with(arguments: &[String]) -> Option<Self> {
-        let python = std::env::var("CAPFILT_PYTHON").unwrap_or_else(|_unset| "python3".to_owned());
+        let python = crate::program::python();
         let found = Command::new(&python)
             .args(["-c", "import moto.server, boto3"])
             .output();

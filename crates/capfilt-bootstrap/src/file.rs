@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 
-use capfilt_data::{Footer, FooterError, Location, ShardsError, find_shards};
+use capfilt_data::{Footer, FooterError, Location, ShardsError, find_shards, shards_below};
 use capfilt_models::DecodingError;
 use capfilt_schedule::Schedule;
 use capfilt_train::data::{DataSource, Loading};
@@ -261,9 +261,7 @@ impl BootstrapFile {
         let held_out = self.held_out.values_mut().map(|set| &mut set.shards);
         let shards = [&mut self.human.shards, &mut self.web.shards];
         for shards in shards.into_iter().chain(held_out) {
-            if !Location::is_url(shards) {
-                *shards = folder.join(&*shards).to_string_lossy().into_owned();
-            }
+            *shards = shards_below(folder, shards);
         }
     }
 
@@ -363,11 +361,8 @@ impl BootstrapFile {
                     arm.name
                 ));
             }
-            let before = self.arm[..place].iter();
-            if !before
-                .into_iter()
-                .any(|arm| arm.name == *other && !arm.is_raw())
-            {
+            let is_meant = |arm: &Arm| arm.name == *other && !arm.is_raw();
+            if !self.arm[..place].iter().any(is_meant) {
                 return Some(format!(
                     "arm `{}`: `replicate` is `{other}`: expected an arm above it, with a captioner or a filter",
                     arm.name

@@ -165,7 +165,13 @@ impl Ledger {
             fs_err::create_dir_all(folder).map_err(at(folder))?;
             Location::File(path).replace(text.as_bytes())?;
         }
-        self.put(step, digest, State::Begun, seconds)?;
+        let mark = Mark {
+            digest,
+            state: State::Begun,
+            seconds,
+        };
+        self.marks.insert(step.name.clone(), mark);
+        self.save()?;
         Ok(State::Begun)
     }
 
@@ -184,22 +190,6 @@ impl Ledger {
             return Ok(());
         };
         mark.state = State::Done;
-        self.save()
-    }
-
-    fn put(
-        &mut self,
-        step: &Step,
-        digest: String,
-        state: State,
-        seconds: f64,
-    ) -> Result<(), LedgerError> {
-        let mark = Mark {
-            digest,
-            state,
-            seconds,
-        };
-        self.marks.insert(step.name.clone(), mark);
         self.save()
     }
 

@@ -26,4 +26,4 @@ pub use ledger::{Ledger, LedgerError, Mark, State, marks};
 pub use results::{ArmResult, DataCounts, Results, ResultsError};
 pub use step::{Kind, Layout, Step, StepError, Training};
 pub use steps::{Run, steps};
-pub use summary::{Spread, Summary, summarise};
+pub use summary::{Summary, summarise};

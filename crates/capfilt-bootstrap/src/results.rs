@@ -11,7 +11,7 @@ use serde_json::{Map, Value};
 use crate::arm::Arm;
 use crate::file::{BootstrapFile, Table};
 use crate::ledger::Ledger;
-use crate::step::{Layout, StepError};
+use crate::step::{Layout, StepError, read_json};
 use crate::steps::Run;
 
 /// Name of the results in the output folder.
@@ -173,15 +173,7 @@ fn result(run: &Run, layout: &Layout) -> Result<ArmResult, ResultsError> {
 /// The metrics that the evaluation `name` printed.
 fn printed(name: &str, layout: &Layout) -> Result<Map<String, Value>, ResultsError> {
     let path = layout.printed(name);
-    let bytes = fs_err::read(&path).map_err(|source| StepError::Read {
-        path: path.clone(),
-        source,
-    })?;
-    let mut all: Value = serde_json::from_slice(&bytes).map_err(|source| StepError::Json {
-        path: path.clone(),
-        source,
-    })?;
-    match all["metrics"].take() {
+    match read_json(&path)?["metrics"].take() {
         Value::Object(metrics) => Ok(metrics),
         _ => Err(ResultsError::NoMetrics { path }),
     }

@@ -20,7 +20,7 @@ pub struct Layout {
 }
 
 impl Layout {
-    /// The folder that the step `name` fills, or what it prints.
+    /// The folder that the step `name` fills.
     pub fn folder(&self, name: &str) -> PathBuf {
         self.output.join(name)
     }
@@ -57,16 +57,19 @@ impl Layout {
 
     /// How many texts the run `name` had to judge and kept.
     pub(crate) fn counts(&self, name: &str) -> Result<Value, StepError> {
-        let path = self.folder(name).join("run.json");
-        let text = fs_err::read(&path).map_err(|source| StepError::Read {
-            path: path.clone(),
-            source,
-        })?;
-        let mut run: Value = serde_json::from_slice(&text).map_err(|source| StepError::Json {
-            path: path.clone(),
-            source,
-        })?;
+        let mut run = read_json(&self.folder(name).join("run.json"))?;
         Ok(run["counts"].take())
+    }
+}
+
+/// What an earlier step wrote at `path`.
+pub(crate) fn read_json(path: &Path) -> Result<Value, StepError> {
+    let path = path.to_owned();
+    match fs_err::read(&path) {
+        Ok(bytes) => {
+            serde_json::from_slice(&bytes).map_err(|source| StepError::Json { path, source })
+        }
+        Err(source) => Err(StepError::Read { path, source }),
     }
 }
 

@@ -1,6 +1,5 @@
 //! Arms side by side, over seeds.
 
-use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::results::{ArmResult, Results};
@@ -9,16 +8,12 @@ use crate::results::{ArmResult, Results};
 mod tests;
 
 /// A number over seeds.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Spread {
-    /// Its mean.
-    pub mean: f64,
-    /// The least.
-    pub least: f64,
-    /// The most.
-    pub most: f64,
+struct Spread {
+    mean: f64,
+    least: f64,
+    most: f64,
     /// How many seeds have it.
-    pub seeds: usize,
+    seeds: usize,
 }
 
 impl Spread {
@@ -35,7 +30,7 @@ impl Spread {
     }
 
     /// `4.9 (4.1 to 5.6)`, with `digits` behind the point; one seed has no range.
-    pub fn in_words(&self, digits: usize) -> String {
+    fn in_words(&self, digits: usize) -> String {
         let Self {
             mean,
             least,

@@ -35,7 +35,7 @@ pub use object::Object;
 pub use piece::{Piece, Shard, ShardNameError, clashing};
 pub use read::ColumnError;
 pub use reject::Reject;
-pub use shards::{Found, ShardsError, find_shards, shard_files};
+pub use shards::{Found, ShardsError, find_shards, shard_files, shards_below};
 pub use step::Step;
 pub use write::{
     CONTENT, PieceWriter, RECIPE, Scratch, WriteError, WriteErrorKind, Written, make_folder,

@@ -62,6 +62,15 @@ const OPTIONS: glob::MatchOptions = glob::MatchOptions {
     require_literal_leading_dot: true,
 };
 
+/// `glob` as somebody in another folder names it, when it is relative to `folder`; a URL stays.
+pub fn shards_below(folder: &Path, glob: &str) -> String {
+    if Location::is_url(glob) {
+        glob.to_owned()
+    } else {
+        folder.join(glob).to_string_lossy().into_owned()
+    }
+}
+
 /// The shards that `glob` names, in the order of their paths, at least one: a file, the Parquet files
 /// below a folder or prefix, or those that match a glob.
 pub fn find_shards(glob: &str) -> Result<Vec<Found>, ShardsError> {

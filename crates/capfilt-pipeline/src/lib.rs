@@ -64,7 +64,7 @@ pub use manifest::{NewOutput, free_manifest};
 pub use plan::{Plan, check};
 pub use progress::Progress;
 pub use record::{
-    Counts, Digests, FailureRecord, InputRecord, RunFile, RunState, Timings, Versions,
+    Counts, Digests, FailureRecord, InputRecord, RunFile, RunState, Timings, Versions, now,
 };
 pub use removal::{
     Form, ListError, ListErrorKind, RemovalReport, Request, RequestError, RequestLine, RequestList,

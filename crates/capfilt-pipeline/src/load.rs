@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
-use capfilt_data::Location;
+use capfilt_data::{Location, shards_below};
 use capfilt_fetch::FetchOptions;
 use toml::Value;
 use toml::de::Error as TomlError;
@@ -132,15 +132,11 @@ pub(crate) fn value(key: impl Into<String>, message: impl Into<String>) -> Pipel
 /// Makes the paths of the file independent of the current folder.
 fn anchor(file: &mut PipelineFile, folder: &Path) {
     for shards in &mut file.source.shards.0 {
-        if !Location::is_url(shards) {
-            *shards = folder.join(&*shards).to_string_lossy().into_owned();
-        }
+        *shards = shards_below(folder, shards);
     }
     let dedups = file.stage.iter_mut().flat_map(|stage| &mut stage.dedup);
     for glob in dedups.flat_map(|dedup| &mut dedup.against) {
-        if !Location::is_url(glob) {
-            *glob = folder.join(&*glob).to_string_lossy().into_owned();
-        }
+        *glob = shards_below(folder, glob);
     }
     let output = file.sink.output.iter_mut();
     let is_path = |output: &&mut PathBuf| !output.to_str().is_some_and(Location::is_url);

@@ -3,7 +3,7 @@
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 
-use capfilt_data::Location;
+use capfilt_data::shards_below;
 use capfilt_image::Preprocess;
 use capfilt_onnx::default_preprocess;
 use capfilt_schedule::Schedule;
@@ -237,9 +237,7 @@ impl TrainFile {
         }
         let held_out = self.held_out.iter_mut().map(|held_out| &mut held_out.data);
         for source in self.data.iter_mut().chain(held_out) {
-            if !Location::is_url(&source.shards) {
-                source.shards = folder.join(&source.shards).to_string_lossy().into_owned();
-            }
+            source.shards = shards_below(folder, &source.shards);
         }
     }
 

@@ -2,7 +2,6 @@
 //! trainings and bootstraps have their own records, and keep a note.
 
 use std::io;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use capfilt_data::Location;
 use capfilt_pipeline::free_manifest;
@@ -10,18 +9,14 @@ use serde_json::json;
 
 use crate::failure::Failure;
 
-/// Notes in `output` that what `began` then is finished, and made something new.
-pub(crate) fn tell(output: &Location, began: SystemTime) -> Result<(), Failure> {
+/// Notes in `output` that what `began` that many seconds after 1970 is finished, and made something new.
+pub(crate) fn tell(output: &Location, began: u64) -> Result<(), Failure> {
     let refuse = |source| Failure::News {
         output: output.clone(),
         source,
     };
-    let seconds = began
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default()
-        .as_secs();
-    let path = free_manifest(output, seconds).map_err(refuse)?;
-    let note = json!({ "format": 1, "state": "finished", "started": seconds });
+    let path = free_manifest(output, began).map_err(refuse)?;
+    let note = json!({ "format": 1, "state": "finished", "started": began });
     path.replace(note.to_string().as_bytes())
         .map_err(|error| refuse(io::Error::other(error)))
 }

@@ -25,6 +25,9 @@ use std::io;
 
 use capfilt_data::{ColumnError, FooterError, Location, WriteError};
 
+use self::facts::Facts;
+use self::pictures::Shown;
+
 /// Name of the page in an output folder.
 const NAME: &str = "report.html";
 /// Pictures on the page.
@@ -88,6 +91,14 @@ pub(crate) fn survey(output: &Location) -> Result<Survey, ReportError> {
     survey::take(output, facts::read(output)?.threshold)
 }
 
+/// Reads what a run did, with up to `most` of its pictures.
+fn look(output: &Location, most: usize) -> Result<(Facts, Survey, Vec<Shown>), ReportError> {
+    let facts = facts::read(output)?;
+    let mut survey = survey::take(output, facts.threshold)?;
+    let shown = pictures::of(survey.chosen.best(most), &mut survey.problems);
+    Ok((facts, survey, shown))
+}
+
 /// Writes `report.html` into the output folder of a run, a training or a bootstrap, and says where it is.
 pub(crate) fn write(output: &Location) -> Result<Location, ReportError> {
     let page = match bootstrap::page(output)? {
@@ -99,9 +110,7 @@ pub(crate) fn write(output: &Location) -> Result<Location, ReportError> {
         path.replace(page.as_bytes())?;
         return Ok(path);
     }
-    let facts = facts::read(output)?;
-    let mut survey = survey::take(output, facts.threshold)?;
-    let shown = pictures::of(survey.chosen.best(PICTURES), &mut survey.problems);
+    let (facts, survey, shown) = look(output, PICTURES)?;
     let page = page::render(&facts, &survey, &shown);
     let path = output.join(NAME);
     path.replace(page.as_bytes())?;

@@ -1,7 +1,7 @@
 //! `capfilt bootstrap`.
 
 use std::process::Stdio;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use capfilt_bootstrap::{
     BootstrapFile, Kind, Layout, Ledger, LedgerError, Results, State, Step, marks, steps, summarise,
@@ -41,7 +41,7 @@ pub(crate) async fn bootstrap(
         return plan(&list, &layout);
     }
     let mut ledger = Ledger::open(layout.clone())?;
-    let began = SystemTime::now();
+    let began = capfilt_pipeline::now();
     let mut is_new = false;
     let mut signals = Signals::listen().map_err(Failure::Signals)?;
     let mut children = Children::new().map_err(Failure::Processes)?;

@@ -1,6 +1,6 @@
 //! `capfilt train`.
 
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use capfilt_data::Location;
 use capfilt_train::{Event, HeldOutNumbers, Outcome, StepLine, TrainFile};
@@ -24,7 +24,7 @@ const BETWEEN: Duration = Duration::from_secs(2);
 pub(crate) async fn train(args: &cli::Train, session: &Session) -> Result<ExitCode, Failure> {
     let file = TrainFile::load(&args.training, args.output.as_deref())?;
     let told = session.clone();
-    let began = SystemTime::now();
+    let began = capfilt_pipeline::now();
     let output = file.output.clone().unwrap_or_default();
     let work = tokio::task::spawn_blocking(move || {
         let stop = told.stop().clone();

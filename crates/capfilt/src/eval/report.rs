@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 use capfilt_eval::Curve;
 use serde::Serialize;
 
+use crate::curve::thinned;
+
 /// What an evaluation found.
 #[derive(Debug, Serialize)]
 pub(crate) struct Report {
@@ -134,11 +136,7 @@ impl FilterNumbers {
     /// With the ROC curve.
     pub(crate) fn with_roc(mut self, curve: &Curve) -> Self {
         let points = curve.roc().unwrap_or_default();
-        let stride = points.len().div_ceil(ROC_POINTS).max(1);
-        let last = points.len().saturating_sub(1);
-        let told = points.into_iter().enumerate();
-        let told = told.filter(|(place, _)| place.is_multiple_of(stride) || *place == last);
-        self.roc = told.map(|(_, point)| point).collect();
+        self.roc = thinned(&points, ROC_POINTS).copied().collect();
         self
     }
 

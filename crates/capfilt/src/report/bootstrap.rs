@@ -7,7 +7,7 @@ use capfilt_data::Location;
 use maud::{Markup, html};
 use serde_json::Value;
 
-use super::{ReportError, facts, page, pictures, survey, training};
+use super::{ReportError, look, page, training};
 
 /// Pictures of each arm on the page.
 const PICTURES: usize = 12;
@@ -94,10 +94,7 @@ fn cleaned(
             continue;
         };
         seen.push(data);
-        let folder = output.join(data);
-        let facts = facts::read(&folder)?;
-        let mut survey = survey::take(&folder, facts.threshold)?;
-        let shown = pictures::of(survey.chosen.best(PICTURES), &mut survey.problems);
+        let (facts, mut survey, shown) = look(&output.join(data), PICTURES)?;
         problems.append(&mut survey.problems);
         parts.push(html! {
             section {

@@ -8,6 +8,7 @@ use maud::{Markup, html};
 use serde_json::Value;
 
 use super::{ReportError, page};
+use crate::curve::thinned;
 
 /// What `capfilt train` writes.
 const PROGRESS: &str = "progress.jsonl";
@@ -116,12 +117,8 @@ pub(super) fn figure(name: &str, curve: &Curve) -> Markup {
         };
         TOP + (1.0 - share) * (HEIGHT - TOP - BELOW)
     };
-    let stride = curve.len().div_ceil(POINTS).max(1);
-    let points: Vec<String> = curve
-        .iter()
-        .enumerate()
-        .filter(|(place, _)| place.is_multiple_of(stride) || place + 1 == curve.len())
-        .map(|(_, &(step, value))| format!("{:.1},{:.1}", along(step), up(value)))
+    let points: Vec<String> = thinned(curve, POINTS)
+        .map(|&(step, value)| format!("{:.1},{:.1}", along(step), up(value)))
         .collect();
     let floor = HEIGHT - BELOW;
     let now = curve.last().map_or(0.0, |point| point.1);

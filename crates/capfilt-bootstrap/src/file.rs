@@ -150,6 +150,12 @@ fn text() -> String {
     "text".to_owned()
 }
 
+/// A path that counts from everywhere.
+pub(crate) fn absolute(path: &Path) -> PathBuf {
+    let path = Path::new(".").join(path);
+    std::path::absolute(&path).unwrap_or(path)
+}
+
 /// A bootstrap file that cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum FileError {
@@ -225,7 +231,8 @@ pub enum FileError {
 
 impl BootstrapFile {
     /// Reads and checks the bootstrap file at `path`, and looks at its data before hours are spent on some of it. Its
-    /// paths are relative to its own folder; `output`, which counts instead of the file's, to the current one.
+    /// paths are relative to its own folder, and absolute then, since files of steps elsewhere name them; `output`, which
+    /// counts instead of the file's, is relative to the current folder.
     pub fn load(path: &Path, output: Option<&Path>) -> Result<Self, FileError> {
         let file = Self::read(path, output)?;
         file.check_data(path)?;
@@ -242,7 +249,7 @@ impl BootstrapFile {
             path: path.to_owned(),
             reason: error.to_string(),
         })?;
-        file.anchor(path.parent().unwrap_or(Path::new("")));
+        file.anchor(&absolute(path.parent().unwrap_or(Path::new(""))));
         if let Some(output) = output {
             file.output = Some(output.to_owned());
         }
@@ -250,7 +257,7 @@ impl BootstrapFile {
         Ok(file)
     }
 
-    /// Makes the paths of the file independent of the current folder.
+    /// Makes the paths of the file those below `folder`.
     fn anchor(&mut self, folder: &Path) {
         for path in [&mut self.output, &mut self.after, &mut self.tokenizer]
             .into_iter()

@@ -10,16 +10,22 @@ use capfilt_train::{Checkpoints, Family, Mode, Start, TrainFile};
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::file::{BootstrapFile, Phase};
+use crate::file::{BootstrapFile, Phase, absolute};
 
 /// Where things lie below the output folder.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Layout {
-    /// The output folder.
-    pub output: PathBuf,
+    pub(crate) output: PathBuf,
 }
 
 impl Layout {
+    /// That of the output folder `output`, which files of steps name: relative to the current folder.
+    pub fn new(output: &Path) -> Self {
+        Self {
+            output: absolute(output),
+        }
+    }
+
     /// The folder that the step `name` fills.
     pub fn folder(&self, name: &str) -> PathBuf {
         self.output.join(name)
@@ -299,14 +305,14 @@ impl Step {
         let mut model = all.model.clone();
         model.mode = training.mode;
         Ok(TrainFile {
-            output: Some(absolute(&layout.folder(&self.name))),
+            output: Some(layout.folder(&self.name)),
             schedule: None,
             after: None,
             seed: self.seed,
-            tokenizer: all.tokenizer.as_deref().map(absolute),
+            tokenizer: all.tokenizer.clone(),
             model: Family::Blip(model),
             start: Start {
-                model: start.as_deref().map(absolute),
+                model: start,
                 ..Start::default()
             },
             data,
@@ -327,8 +333,7 @@ impl Step {
         layout: &Layout,
     ) -> Pipeline {
         let web = &all.web;
-        let package =
-            |training: &str, package: &str| absolute(&layout.folder(training).join(package));
+        let package = |training: &str, package: &str| layout.folder(training).join(package);
         let mut stage = vec![Stage::Decode {}];
         stage.extend(captioner.map(|training| Stage::Caption {
             model: package(training, "captioner"),
@@ -341,7 +346,7 @@ impl Step {
         Pipeline {
             name: "capfilt",
             source: PipelineSource {
-                shards: absolute_shards(&web.shards),
+                shards: web.shards.clone(),
                 columns: Columns {
                     image: web.image.clone(),
                     text: web.text.clone(),
@@ -353,7 +358,7 @@ impl Step {
                 threshold: all.threshold,
             }),
             sink: Sink {
-                output: absolute(&layout.folder(&self.name)),
+                output: layout.folder(&self.name),
             },
         }
     }
@@ -366,7 +371,7 @@ fn web_data(
     layout: &Layout,
 ) -> Result<Option<DataSource>, StepError> {
     let raw = |weight: f64| {
-        let mut data = DataSource::new(absolute_shards(&all.web.shards));
+        let mut data = DataSource::new(&all.web.shards);
         data.columns.image = Some(all.web.image.clone());
         data.columns.text = Some(all.web.text.clone());
         data.columns.id.clone_from(&all.web.id);
@@ -389,7 +394,7 @@ fn web_data(
             if kept(&layout.counts(run)?) == 0.0 {
                 return Err(StepError::NothingKept { run: run.clone() });
             }
-            let dataset = absolute(&layout.folder(run).join("dataset"));
+            let dataset = layout.folder(run).join("dataset");
             Some(DataSource::new(dataset.to_string_lossy()))
         }
     })
@@ -400,19 +405,6 @@ fn kept(counts: &Value) -> f64 {
     let kept = &counts["decided"]["kept"];
     let of = |source: &str| kept[source].as_f64().unwrap_or(0.0);
     of("web") + of("synthetic")
-}
-
-/// A path that a file in another folder can name.
-fn absolute(path: &Path) -> PathBuf {
-    std::path::absolute(path).unwrap_or_else(|_| path.to_owned())
-}
-
-fn absolute_shards(shards: &str) -> String {
-    if capfilt_data::Location::is_url(shards) {
-        shards.to_owned()
-    } else {
-        absolute(Path::new(shards)).to_string_lossy().into_owned()
-    }
 }
 
 /// What of a pipeline file a run of the loop says.

@@ -77,6 +77,32 @@ fn paths_are_relative_to_the_file_and_output_to_the_current_folder() {
 }
 
 #[test]
+fn files_of_steps_elsewhere_can_name_the_data_of_a_file_with_a_relative_path() {
+    let (folder, path) = folder("[[arm]]\nname = \"both\"");
+    let here = std::env::current_dir().unwrap();
+    let to_root: PathBuf = here.components().skip(1).map(|_| "..").collect();
+    let path = to_root.join(path.strip_prefix("/").unwrap());
+    assert!(path.is_relative());
+    let file = BootstrapFile::load(&path, None).unwrap();
+    let data = [&file.human.shards, &file.web.shards];
+    for shards in data
+        .into_iter()
+        .chain(file.held_out.values().map(|set| &set.shards))
+    {
+        assert!(Path::new(shards).is_absolute(), "{shards}");
+    }
+    let (steps, _) = crate::steps(&file);
+    let layout = crate::Layout::new(file.output.as_deref().unwrap());
+    let told = steps[0].file(&file, &layout).unwrap().unwrap();
+    let step = folder.path().join("step.toml");
+    fs_err::write(&step, told).unwrap();
+    let step = capfilt_train::TrainFile::load(&step, None).unwrap();
+    for data in step.data {
+        assert!(Path::new(&data.shards).is_file(), "{}", data.shards);
+    }
+}
+
+#[test]
 fn a_file_that_makes_no_sense_is_refused() {
     let arms = |arms: &str| reason(arms);
     assert!(arms("").contains("`[[arm]]`"), "{}", arms(""));

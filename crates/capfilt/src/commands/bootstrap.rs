@@ -33,9 +33,7 @@ pub(crate) async fn bootstrap(
 ) -> Result<ExitCode, Failure> {
     let file = BootstrapFile::load(&args.file, args.output.as_deref())?;
     let output = file.output.clone().unwrap_or_default();
-    let layout = Layout {
-        output: output.clone(),
-    };
+    let layout = Layout::new(&output);
     let (list, runs) = steps(&file);
     if args.plan {
         return plan(&list, &layout);
@@ -119,7 +117,7 @@ fn start(
         source,
     };
     let (printed, stdout) = if let Kind::Eval { .. } = step.kind {
-        let folder = path.parent().unwrap_or(&layout.output);
+        let folder = path.parent().unwrap_or(&path);
         fs_err::create_dir_all(folder).map_err(io)?;
         let printed = NamedTempFile::new_in(folder).map_err(io)?;
         let stdout = printed.reopen().map_err(io)?;

@@ -18,7 +18,7 @@ use crate::parameters::Parameters;
 /// Pictures or texts that go through the model at a time.
 const AT_ONCE: usize = 32;
 
-/// Tokens of the longest caption that is written.
+/// Tokens of the longest caption that is written, where the model has as many.
 const MOST_TOKENS: usize = 20;
 
 /// Metrics of held-out data; shares are from 0 to 1.
@@ -115,7 +115,7 @@ pub(crate) fn measure(
                 weights,
                 vocabulary,
                 patches.clone(),
-                MOST_TOKENS,
+                MOST_TOKENS.min(family.most_tokens()),
             )?);
         }
         if family.compares() {

@@ -179,6 +179,22 @@ fn the_loss_falls_and_the_best_is_kept() {
     assert_eq!(steps, expected);
 }
 
+/// Models that have not learnt to end write as much as they may.
+#[test]
+fn captions_of_held_out_pictures_are_no_longer_than_the_model_has_positions() {
+    let folder = Folder::new();
+    let [(_, blip), (_, captioner), _, _, (_, coca), _] = models();
+    let more = "held-out = { data = { shards = \"data.parquet\" }, every = 1 }";
+    for model in [blip, captioner, coca] {
+        let model = model.replace("tokens = 12", "tokens = 16");
+        let output = folder.path().join("out");
+        if output.exists() {
+            fs_err::remove_dir_all(&output).unwrap();
+        }
+        train_all(&folder.file(&model, "steps = 1", more));
+    }
+}
+
 #[test]
 fn a_loss_that_is_no_number_ends_it_with_its_rows() {
     let folder = Folder::new();

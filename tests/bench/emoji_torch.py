@@ -88,7 +88,7 @@ def judge(family, held: list[tuple[Tensor, str, str]], texts: Texts, side: int) 
     """Recall both ways on pictures that were held out."""
     family.model.eval()
     captions = sorted({caption for _, caption, _ in held})
-    tokens, mask = texts(captions)
+    tokens, mask = texts([family.caption(caption) for caption in captions])
     words = [family.text_features(*part) for part in zip(tokens.split(BATCH), mask.split(BATCH), strict=True)]
     sized = [transform.resize(pixels, [side, side], InterpolationMode.BICUBIC) for pixels, _, _ in held]
     images = [family.image_features(part) for part in normalised(sized).split(BATCH)]
@@ -120,7 +120,7 @@ def train(family, seen: list[tuple[Tensor, str, str]], texts: Texts, config: dic
             order = torch.randperm(len(seen))
         chosen, order = order[:batch].tolist(), order[batch:]
         pixels = normalised([crop(seen[place][0]) for place in chosen])
-        loss = family.loss(pixels, *texts([seen[place][1] for place in chosen]), step * batch / len(seen))
+        loss = family.loss(pixels, *texts([family.caption(seen[place][1]) for place in chosen]), step * batch / len(seen))
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()

@@ -27,6 +27,7 @@ sys.path.append(str(Path(__file__).resolve().parent.parent / "golden"))
 import coca
 import dual
 import med
+from pictures import clean_caption
 
 FIRST, LAST, WORDS = 2, 3, 5
 # ln 100, above which CLIP's scale does not go.
@@ -63,6 +64,10 @@ class Contrastive:
     """What CLIP, CoCa and FILIP have in common: CLIP's optimizer, and a scale with an upper bound."""
 
     model: nn.Module
+
+    def caption(self, text: str) -> str:
+        """A text as the model is given it: as it is."""
+        return text
 
     def optimizer(self) -> Optimizer:
         """CLIP's AdamW; what has one dimension does not decay."""
@@ -182,6 +187,10 @@ class Blip:
         columns = (config["embed"], config["queue"])
         self.queue = med.Queue(normalize(torch.randn(columns), dim=0), normalize(torch.randn(columns), dim=0), 0)
 
+    def caption(self, text: str) -> str:
+        """A text as the model is given it: BLIP's own cleaning takes cases and most punctuation away."""
+        return clean_caption(text)
+
     def optimizer(self) -> Optimizer:
         """BLIP's AdamW: everything decays."""
         return AdamW(self.model.parameters(), lr=3e-4, weight_decay=0.05)
@@ -190,8 +199,8 @@ class Blip:
         """The temperature is clamped before a step, not after it."""
 
     def loss(self, pixels: Tensor, tokens: Tensor, mask: Tensor, epoch: float) -> Tensor:
-        """The sum of the three. The momentum model's weight in the targets grows over the first epoch."""
-        alpha = 0.4 * min(1.0, epoch)
+        """The sum of the three. The momentum model's weight in the targets grows over the first two epochs."""
+        alpha = 0.4 * min(1.0, epoch / 2)
         matched = med.matching(self.model, self.momentum, self.queue, pixels, tokens, mask, alpha, rate=self.rate)
         written, _ = med.captioning(self.model.text_decoder, matched.outputs["image_embeds"], tokens, mask)
         return matched.itc + matched.itm + written

@@ -96,7 +96,8 @@ fn the_loop_goes_on_where_it_was_stopped_and_tells_what_came_of_it() {
         plan.stdout
     );
 
-    let ran = capfilt(arguments).expect_code(0);
+    // Captioner and filter side by side.
+    let ran = capfilt([&arguments[..], &["--jobs", "2"]].concat()).expect_code(0);
     assert!(
         ran.stderr.contains("seed-3/m0: going on after step"),
         "{}",

@@ -1,5 +1,6 @@
 //! The command line as it is typed.
 
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
 use capfilt_models::{Device, SessionOptions};
@@ -146,6 +147,9 @@ pub(crate) struct Bootstrap {
     /// Only say which steps there are, and which are done
     #[arg(long)]
     pub(crate) plan: bool,
+    /// Steps that are done side by side, each on its part of the cores: small models do more that way
+    #[arg(long, value_name = "N", default_value = "1")]
+    pub(crate) jobs: NonZeroUsize,
 }
 
 /// Validate a pipeline without running it, and print its plan

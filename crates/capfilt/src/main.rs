@@ -10,6 +10,7 @@
 mod children;
 mod cli;
 mod commands;
+mod cores;
 mod curve;
 mod decoding;
 mod demo;

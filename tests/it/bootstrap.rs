@@ -18,7 +18,7 @@ fn file(folder: &Path) -> String {
     let text = format!(
         r#"
 seeds = [3]
-threshold = 0.0
+keep = {{ threshold = 0.0 }}
 tokenizer = "{tokenizer}"
 [model]
 vision = {{ image-size = 32, patch = 8, width = 32, layers = 1, heads = 2 }}

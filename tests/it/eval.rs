@@ -324,10 +324,8 @@ fn a_filter_is_held_against_the_truth() {
         return;
     }
     let (_folder, shard, files) = data();
-    let (report, told) = eval(
-        "filter",
-        &shard,
-        &[
+    for (by, option) in [("match", None), ("similarity", Some("--by=similarity"))] {
+        let arguments = [
             "--truth",
             "fits",
             "--group",
@@ -336,38 +334,40 @@ fn a_filter_is_held_against_the_truth() {
             "filter",
             "--threshold",
             "0.3",
-        ],
-    );
-    let matches = |texts: &[&str]| scores(&files, texts, "match");
-    let mut judged = Vec::new();
-    for (at, (_, texts)) in PICTURES.iter().enumerate() {
-        let of_all = matches(texts);
-        let of_picture = &of_all[at * texts.len()..][..texts.len()];
-        judged.extend(of_picture.iter().map(|score| (f64::from(*score), true)));
+        ];
+        let arguments: Vec<&str> = arguments.into_iter().chain(option).collect();
+        let (report, told) = eval("filter", &shard, &arguments);
+        let scores = |texts: &[&str]| scores(&files, texts, by);
+        let mut judged = Vec::new();
+        for (at, (_, texts)) in PICTURES.iter().enumerate() {
+            let of_all = scores(texts);
+            let of_picture = &of_all[at * texts.len()..][..texts.len()];
+            judged.extend(of_picture.iter().map(|score| (f64::from(*score), true)));
+        }
+        let wrong = [
+            (f64::from(scores(&["buy now"])[1]), false),
+            (f64::from(scores(&["IMG_2031.jpg"])[2]), false),
+        ];
+        let numbers = |wrong: &[(f64, bool)]| {
+            let curve = Curve::new(&[judged.as_slice(), wrong].concat()).unwrap();
+            let decisions = curve.decisions(0.3);
+            json!({
+                "by": by, "threshold": 0.3, "right": 4, "wrong": wrong.len(),
+                "right_kept": decisions.true_positives, "wrong_kept": decisions.false_positives,
+                "auc": curve.auc(), "average_precision": curve.average_precision(),
+                "precision": decisions.precision(), "recall": decisions.recall(), "f1": decisions.f1(),
+            })
+        };
+        let mut expected = numbers(&wrong);
+        let all = Curve::new(&[judged.as_slice(), &wrong].concat()).unwrap();
+        expected["roc"] = json!(all.roc());
+        expected["groups"] = json!({
+            "advertisement": numbers(&wrong[..1]),
+            "file name": numbers(&wrong[1..]),
+        });
+        assert_eq!(report["metrics"], json!({ "filter": expected }));
+        assert!(told.contains("file name: AUC"), "{told}");
     }
-    let wrong = [
-        (f64::from(matches(&["buy now"])[1]), false),
-        (f64::from(matches(&["IMG_2031.jpg"])[2]), false),
-    ];
-    let numbers = |wrong: &[(f64, bool)]| {
-        let curve = Curve::new(&[judged.as_slice(), wrong].concat()).unwrap();
-        let decisions = curve.decisions(0.3);
-        json!({
-            "by": "match", "threshold": 0.3, "right": 4, "wrong": wrong.len(),
-            "right_kept": decisions.true_positives, "wrong_kept": decisions.false_positives,
-            "auc": curve.auc(), "average_precision": curve.average_precision(),
-            "precision": decisions.precision(), "recall": decisions.recall(), "f1": decisions.f1(),
-        })
-    };
-    let mut expected = numbers(&wrong);
-    let all = Curve::new(&[judged.as_slice(), &wrong].concat()).unwrap();
-    expected["roc"] = json!(all.roc());
-    expected["groups"] = json!({
-        "advertisement": numbers(&wrong[..1]),
-        "file name": numbers(&wrong[1..]),
-    });
-    assert_eq!(report["metrics"], json!({ "filter": expected }));
-    assert!(told.contains("file name: AUC"), "{told}");
 }
 
 #[test]

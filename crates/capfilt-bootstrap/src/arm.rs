@@ -16,6 +16,9 @@ pub struct Arm {
     /// Whether texts are filtered.
     #[serde(default = "yes")]
     pub filter: bool,
+    /// Which texts the filter keeps, if not those that the file says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub keep: Option<Keep>,
     /// How captions are written; nucleus sampling, the paper's choice, if absent.
     #[serde(default)]
     pub decoding: Decoding,
@@ -33,6 +36,63 @@ pub struct Arm {
 
 const fn yes() -> bool {
     true
+}
+
+/// Which texts a filter keeps: those with a score above a threshold.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
+pub struct Keep {
+    /// The score.
+    pub by: Score,
+    /// What it has to be above.
+    pub threshold: f64,
+}
+
+/// What a filter says of a picture and a text.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Score {
+    /// The matching head's probability that they match, as in the paper.
+    #[default]
+    Match,
+    /// The cosine of their contrastive features.
+    Similarity,
+}
+
+impl Default for Keep {
+    fn default() -> Self {
+        Self {
+            by: Score::default(),
+            threshold: 0.5,
+        }
+    }
+}
+
+impl Score {
+    /// Its name, also as a column of a run.
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Match => "match",
+            Self::Similarity => "similarity",
+        }
+    }
+}
+
+impl Keep {
+    /// What is wrong with it.
+    pub(crate) fn reason(self) -> Option<String> {
+        let least = match self.by {
+            Score::Match => 0.0,
+            Score::Similarity => -1.0,
+        };
+        let is_right = (least..1.0).contains(&self.threshold);
+        (!is_right).then(|| {
+            format!(
+                "`threshold` is {}: expected at least {least} and below 1",
+                self.threshold
+            )
+        })
+    }
 }
 
 /// Whether captioner and filter are finetuned apart (table 4 of the paper).
@@ -66,6 +126,9 @@ impl Arm {
     /// Whether the two make the same dataset of the same model.
     pub(crate) fn has_data_of(&self, other: &Self) -> bool {
         let writes = |arm: &Self| arm.captioner.then(|| arm.decoding.clone());
-        writes(self) == writes(other) && self.filter == other.filter && self.models == other.models
+        let judges = |arm: &Self| arm.filter.then_some(arm.keep);
+        writes(self) == writes(other)
+            && judges(self) == judges(other)
+            && self.models == other.models
     }
 }

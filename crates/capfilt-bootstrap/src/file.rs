@@ -12,7 +12,7 @@ use capfilt_train::{Blip, LearningRate, Mode, OptimizerConfig, Training};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::arm::Arm;
+use crate::arm::{Arm, Keep};
 use crate::steps::FIRST;
 
 #[cfg(test)]
@@ -61,9 +61,9 @@ pub struct BootstrapFile {
     pub finetune_captioner: Phase,
     /// Finetuning on the human pairs to a filter.
     pub finetune_filter: Phase,
-    /// Texts with a match probability above this are kept.
-    #[serde(default = "half")]
-    pub threshold: f64,
+    /// Which texts filters keep.
+    #[serde(default)]
+    pub keep: Keep,
     /// What is compared.
     #[serde(default)]
     pub arm: Vec<Arm>,
@@ -136,10 +136,6 @@ fn zero() -> Vec<u64> {
 
 const fn one() -> NonZeroU32 {
     NonZeroU32::MIN
-}
-
-const fn half() -> f64 {
-    0.5
 }
 
 fn image() -> String {
@@ -321,11 +317,12 @@ impl BootstrapFile {
                 "`seeds`, `[[arm]]` and `[held-out.NAME]` need one entry each at least".to_owned(),
             );
         }
-        if !(0.0..1.0).contains(&self.threshold) {
-            return Some(format!(
-                "`threshold` is {}: expected at least 0 and below 1",
-                self.threshold
-            ));
+        let keeps = self.arm.iter().filter_map(|arm| arm.keep);
+        if let Some(reason) = std::iter::once(self.keep)
+            .chain(keeps)
+            .find_map(Keep::reason)
+        {
+            return Some(reason);
         }
         let is_name = |name: &str| {
             let fits = |c: char| c.is_ascii_alphanumeric() || c == '-';

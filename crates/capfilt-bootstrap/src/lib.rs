@@ -20,10 +20,10 @@ mod step;
 mod steps;
 mod summary;
 
-pub use arm::{Arm, Models, Next};
+pub use arm::{Arm, Keep, Models, Next, Score};
 pub use file::{BootstrapFile, FileError, HeldOutSet, Phase, Table, Web};
 pub use ledger::{Ledger, LedgerError, Mark, State, marks};
 pub use results::{ArmResult, DataCounts, Results, ResultsError};
-pub use step::{Kind, Layout, Step, StepError, Training};
+pub use step::{Kind, Layout, On, Step, StepError, Training};
 pub use steps::{Run, steps};
 pub use summary::{Summary, summarise};

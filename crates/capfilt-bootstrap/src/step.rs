@@ -10,6 +10,7 @@ use capfilt_train::{Checkpoints, Family, Mode, Start, TrainFile};
 use serde::Serialize;
 use serde_json::Value;
 
+use crate::arm::Keep;
 use crate::file::{BootstrapFile, Phase, absolute};
 
 /// Where things lie below the output folder.
@@ -105,6 +106,8 @@ pub enum Kind {
         filter: Option<String>,
         /// How captions are written.
         decoding: Decoding,
+        /// Which texts the filter keeps.
+        keep: Keep,
     },
     /// Measures a package of the training `model` on held-out data, or as a filter on the web pairs
     /// whose truth is known.
@@ -113,9 +116,18 @@ pub enum Kind {
         model: String,
         /// `captioner` or `filter`.
         package: &'static str,
-        /// The held-out set, or none for the web pairs.
-        set: Option<String>,
+        /// What it is measured on.
+        on: On,
     },
+}
+
+/// What a package is measured on.
+#[derive(Clone, Debug, PartialEq)]
+pub enum On {
+    /// The held-out set of this name.
+    HeldOut(String),
+    /// The web pairs, whose truth is known, when these texts are kept.
+    Web(Keep),
 }
 
 /// What is trained.
@@ -169,7 +181,7 @@ pub enum StepError {
     },
     /// No texts were kept.
     #[error(
-        "the run `{run}` kept no text at all: there is nothing to train on; look at its `report.html`, and lower `threshold`"
+        "the run `{run}` kept no text at all: there is nothing to train on; look at its `report.html`, and lower `keep.threshold`"
     )]
     NothingKept {
         /// The run.
@@ -194,9 +206,10 @@ impl Step {
                 captioner,
                 filter,
                 decoding,
+                keep,
             } => {
                 let packages = (captioner.as_deref(), filter.as_deref());
-                toml::to_string(&self.pipeline(packages, decoding, all, layout))
+                toml::to_string(&self.pipeline(packages, decoding, *keep, all, layout))
             }
             Kind::Eval { .. } => return Ok(None),
         };
@@ -215,31 +228,33 @@ impl Step {
             Kind::Run { .. } => {
                 arguments.extend(["run".into(), file.into(), "--changed".into()]);
             }
-            Kind::Eval {
-                model,
-                package,
-                set,
-            } => {
+            Kind::Eval { model, package, on } => {
                 let package_folder = layout.folder(model).join(package);
                 arguments.extend(["eval".into(), "--model".into(), package_folder.into()]);
                 let mut option = |name: &str, value: &str| {
                     arguments.extend([name.into(), value.into()]);
                 };
-                if let Some(set) = set.as_ref().and_then(|set| all.held_out.get(set)) {
-                    option("--data", &set.shards);
-                    option("--image", &set.image);
-                    option("--text", &set.text);
-                } else {
-                    let web = &all.web;
-                    option("--data", &web.shards);
-                    option("--image", &web.image);
-                    option("--text", &web.text);
-                    option("--metrics", "filter");
-                    option("--threshold", &all.threshold.to_string());
-                    let known = [("--truth", &web.truth), ("--group", &web.group)];
-                    for (name, column) in known {
-                        if let Some(column) = column {
-                            option(name, column);
+                match on {
+                    On::HeldOut(set) => {
+                        if let Some(set) = all.held_out.get(set) {
+                            option("--data", &set.shards);
+                            option("--image", &set.image);
+                            option("--text", &set.text);
+                        }
+                    }
+                    On::Web(keep) => {
+                        let web = &all.web;
+                        option("--data", &web.shards);
+                        option("--image", &web.image);
+                        option("--text", &web.text);
+                        option("--metrics", "filter");
+                        option("--by", keep.by.name());
+                        option("--threshold", &keep.threshold.to_string());
+                        let known = [("--truth", &web.truth), ("--group", &web.group)];
+                        for (name, column) in known {
+                            if let Some(column) = column {
+                                option(name, column);
+                            }
                         }
                     }
                 }
@@ -271,10 +286,13 @@ impl Step {
                 shards
             }
             Kind::Run { .. } => vec![&all.web.shards],
-            Kind::Eval { set, .. } => {
-                let held_out = set.as_ref().and_then(|set| all.held_out.get(set));
-                vec![held_out.map_or(&all.web.shards, |set| &set.shards)]
-            }
+            Kind::Eval { on, .. } => match on {
+                On::HeldOut(set) => {
+                    let set = all.held_out.get(set);
+                    set.iter().map(|set| set.shards.as_str()).collect()
+                }
+                On::Web(_) => vec![&all.web.shards],
+            },
         }
     }
 
@@ -329,6 +347,7 @@ impl Step {
         &self,
         (captioner, filter): (Option<&str>, Option<&str>),
         decoding: &Decoding,
+        keep: Keep,
         all: &BootstrapFile,
         layout: &Layout,
     ) -> Pipeline {
@@ -354,8 +373,8 @@ impl Step {
                 },
             },
             stage,
-            keep: filter.map(|_| Keep {
-                threshold: all.threshold,
+            keep: filter.map(|_| Condition {
+                condition: format!("{} > {}", keep.by.name(), keep.threshold),
             }),
             sink: Sink {
                 output: layout.folder(&self.name),
@@ -415,7 +434,7 @@ struct Pipeline {
     source: PipelineSource,
     stage: Vec<Stage>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    keep: Option<Keep>,
+    keep: Option<Condition>,
     sink: Sink,
 }
 
@@ -448,8 +467,9 @@ enum Stage {
 }
 
 #[derive(Serialize)]
-struct Keep {
-    threshold: f64,
+struct Condition {
+    #[serde(rename = "where")]
+    condition: String,
 }
 
 #[derive(Serialize)]

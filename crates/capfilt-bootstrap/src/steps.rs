@@ -6,7 +6,7 @@ use capfilt_train::Mode;
 
 use crate::arm::{Arm, Models, Next};
 use crate::file::BootstrapFile;
-use crate::step::{Kind, Step, Training, WebPart};
+use crate::step::{Kind, On, Step, Training, WebPart};
 
 #[cfg(test)]
 mod tests;
@@ -123,6 +123,7 @@ impl List {
                     captioner: captioner.clone(),
                     filter: filter.clone(),
                     decoding: arm.decoding.clone(),
+                    keep: arm.keep.unwrap_or(file.keep),
                 };
                 let needs = captioner.into_iter().chain(filter.clone()).collect();
                 let data = self.add(seed, &data, kind, needs);
@@ -136,7 +137,7 @@ impl List {
                 run.model = self.pretrain(seed, &name, start, web);
             }
         }
-        self.measure(file, seed, &mut run);
+        self.measure(file, arm, &mut run);
         run
     }
 
@@ -163,14 +164,15 @@ impl List {
         }
     }
 
-    fn measure(&mut self, file: &BootstrapFile, seed: u64, run: &mut Run) {
+    fn measure(&mut self, file: &BootstrapFile, arm: &Arm, run: &mut Run) {
+        let seed = run.seed;
         for set in file.held_out.keys() {
             let packages = [("captions", "captioner"), ("recall", "filter")];
             let names = packages.map(|(what, package)| {
                 let kind = Kind::Eval {
                     model: run.model.clone(),
                     package,
-                    set: Some(set.clone()),
+                    on: On::HeldOut(set.clone()),
                 };
                 let name = format!("{}.{what}-{set}", own(&run.model));
                 self.add(seed, &name, kind, vec![run.model.clone()])
@@ -181,9 +183,12 @@ impl List {
             let kind = Kind::Eval {
                 model: filter.clone(),
                 package: "filter",
-                set: None,
+                on: On::Web(arm.keep.unwrap_or(file.keep)),
             };
-            let name = format!("{}.judged", own(filter));
+            let name = match arm.keep {
+                None => format!("{}.judged", own(filter)),
+                Some(_) => format!("{}.judged-for-{}", own(filter), arm.name),
+            };
             run.judged = Some(self.add(seed, &name, kind, vec![filter.clone()]));
         }
     }

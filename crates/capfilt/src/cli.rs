@@ -8,7 +8,7 @@ use capfilt_pipeline::Retry;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::decoding::DecodingArgs;
-use crate::eval::Metric;
+use crate::eval::{FilterScore, Metric};
 use crate::exit;
 use crate::logging::LogFormat;
 use crate::session::Session;
@@ -326,6 +326,9 @@ pub(crate) struct Eval {
     /// The column with the kind of a row whose text does not belong; each kind gets its own numbers
     #[arg(long, value_name = "COLUMN", requires = "truth")]
     pub(crate) group: Option<String>,
+    /// The score that texts are judged by (`filter`) [default: match, if the package has a matching head]
+    #[arg(long, value_enum, value_name = "SCORE")]
+    pub(crate) by: Option<FilterScore>,
     /// Scores above this are kept (`filter`)
     #[arg(long, value_name = "X", default_value_t = 0.5)]
     pub(crate) threshold: f64,

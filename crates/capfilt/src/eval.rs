@@ -46,6 +46,25 @@ impl Metric {
     }
 }
 
+/// What a filter says of a picture and a text.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
+pub(crate) enum FilterScore {
+    /// The matching head's probability that they match.
+    Match,
+    /// The cosine of their contrastive features.
+    Similarity,
+}
+
+impl FilterScore {
+    /// Its name.
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Match => "match",
+            Self::Similarity => "similarity",
+        }
+    }
+}
+
 /// Why data cannot be evaluated on.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum EvalError {
@@ -98,11 +117,14 @@ pub(crate) enum EvalError {
         /// The tasks of the package.
         got: String,
     },
-    /// Ranking again without what ranks.
+    /// Matching without what matches.
     #[error(
-        "`--metrics recall-reranked` needs a BLIP filter: packages of CLIP, CoCa and FILIP have no matching head"
+        "`{option}` needs a BLIP filter: packages of CLIP, CoCa and FILIP have no matching head"
     )]
-    NoMatchingHead,
+    NoMatchingHead {
+        /// What was asked for.
+        option: &'static str,
+    },
     /// The filter metric without the truth.
     #[error("`--metrics filter` needs `--truth COLUMN`: which texts belong to their pictures")]
     NoTruth,
@@ -144,7 +166,7 @@ impl EvalError {
     pub(crate) fn is_usage(&self) -> bool {
         matches!(
             self,
-            Self::NoTruth | Self::NoMatchingHead | Self::Task { .. }
+            Self::NoTruth | Self::NoMatchingHead { .. } | Self::Task { .. }
         )
     }
 }

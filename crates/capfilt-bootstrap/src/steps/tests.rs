@@ -140,6 +140,48 @@ fn files_say_what_commands_take() {
 }
 
 #[test]
+fn an_arm_may_keep_other_texts() {
+    let (folder, path) = folder(
+        "[[arm]]\nname = \"both\"\n[[arm]]\nname = \"similar\"\nkeep = { by = \"similarity\", threshold = 0.25 }",
+    );
+    let file = BootstrapFile::load(&path, None).unwrap();
+    let layout = with_results(folder.path(), 1);
+    let (steps, runs) = steps(&file);
+    assert_eq!(
+        runs.iter()
+            .map(|run| run.judged.as_deref())
+            .collect::<Vec<_>>(),
+        [
+            Some("seed-0/m0.filter.judged"),
+            Some("seed-0/m0.filter.judged-for-similar")
+        ]
+    );
+    assert_eq!(runs[1].data.as_deref(), Some("seed-0/similar.data"));
+    let step = |name: &str| steps.iter().find(|step| step.name == name).unwrap();
+    for (data, judged, where_, by) in [
+        ("both.data", "m0.filter.judged", "match > 0.5", "match"),
+        (
+            "similar.data",
+            "m0.filter.judged-for-similar",
+            "similarity > 0.25",
+            "similarity",
+        ),
+    ] {
+        let text = step(&format!("seed-0/{data}"))
+            .file(&file, &layout)
+            .unwrap()
+            .unwrap();
+        assert!(text.contains(&format!("where = \"{where_}\"")), "{text}");
+        let arguments = step(&format!("seed-0/{judged}")).arguments(&file, &layout);
+        let at = arguments
+            .iter()
+            .position(|argument| argument == "--by")
+            .unwrap();
+        assert_eq!(arguments[at + 1], by);
+    }
+}
+
+#[test]
 fn a_run_that_kept_nothing_is_told() {
     let (folder, path) = folder(ARMS);
     let file = BootstrapFile::load(&path, None).unwrap();

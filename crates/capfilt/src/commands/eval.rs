@@ -7,8 +7,8 @@ use serde::Deserialize;
 use crate::cli;
 use crate::commands::pictures;
 use crate::eval::{
-    Columns, Counts, Data, EvalError, Metric, Metrics, Report, caption_scores, filter_numbers,
-    recalls, zero_shot,
+    Columns, Counts, Data, EvalError, FilterScore, Metric, Metrics, Report, caption_scores,
+    filter_numbers, recalls, zero_shot,
 };
 use crate::exit::ExitCode;
 use crate::failure::Failure;
@@ -97,7 +97,9 @@ fn metrics(args: &cli::Eval, manifest: &Manifest) -> Result<Vec<Metric>, EvalErr
             });
         }
         if metric == Metric::RecallReranked && manifest.family != Family::Blip {
-            return Err(EvalError::NoMatchingHead);
+            return Err(EvalError::NoMatchingHead {
+                option: "--metrics recall-reranked",
+            });
         }
         if metric == Metric::Filter && args.truth.is_none() {
             return Err(EvalError::NoTruth);
@@ -160,8 +162,20 @@ async fn matches(
         report.counts = counts;
     }
     if metrics.contains(&Metric::Filter) {
+        let has_matching_head = package.manifest.family == Family::Blip;
+        let by = match args.by {
+            Some(FilterScore::Match) if !has_matching_head => {
+                return Err(EvalError::NoMatchingHead {
+                    option: "--by match",
+                }
+                .into());
+            }
+            Some(by) => by,
+            None if has_matching_head => FilterScore::Match,
+            None => FilterScore::Similarity,
+        };
         let (numbers, counts) =
-            filter_numbers(data, &matcher, args.threshold, at_once, session).await?;
+            filter_numbers(data, &matcher, (by, args.threshold), at_once, session).await?;
         report.metrics.filter = numbers;
         report.counts = counts;
     }

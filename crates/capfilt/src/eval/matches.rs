@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 use capfilt_eval::{Candidates, Curve, Features, Pairs, Ranks, Similarities, recall_at};
 use capfilt_models::{Matcher, TextScore};
 
-use super::EvalError;
 use super::data::{Data, Looked};
 use super::report::{BothWays, Counts, FilterNumbers, RecallNumbers};
+use super::{EvalError, FilterScore};
 use crate::failure::Failure;
 use crate::session::Session;
 
@@ -118,12 +118,11 @@ fn numbers(ranks: &Ranks, candidates: Option<usize>) -> RecallNumbers {
     }
 }
 
-/// How well the match probability, or the similarity of a package without a matching head, tells
-/// texts that belong to their pictures from others.
+/// How well the score `by` tells texts that belong to their pictures from others.
 pub(crate) async fn filter_numbers(
     data: &Data,
     matcher: &Matcher,
-    threshold: f64,
+    (by, threshold): (FilterScore, f64),
     at_once: usize,
     session: &Session,
 ) -> Result<(Option<FilterNumbers>, Counts), Failure> {
@@ -147,7 +146,6 @@ pub(crate) async fn filter_numbers(
         unusable,
         ..Counts::default()
     };
-    let mut by = "match";
     let mut right = Vec::new();
     let mut wrong: BTreeMap<Option<&str>, Vec<(f64, bool)>> = BTreeMap::new();
     for (picture, scores) in data.pictures.iter().zip(results) {
@@ -155,10 +153,12 @@ pub(crate) async fn filter_numbers(
         counts.pictures += 1;
         counts.texts += scores.len();
         for (claim, score) in picture.claims.iter().zip(scores) {
-            let value = score.match_probability.unwrap_or_else(|| {
-                by = "similarity";
-                score.similarity
-            });
+            let value = match by {
+                FilterScore::Match => score.match_probability.ok_or(EvalError::NoMatchingHead {
+                    option: "--by match",
+                })?,
+                FilterScore::Similarity => score.similarity,
+            };
             let judged = (f64::from(value), claim.right);
             if claim.right {
                 right.push(judged);
@@ -179,10 +179,10 @@ pub(crate) async fn filter_numbers(
     };
     let all: Vec<(f64, bool)> = wrong.values().flatten().copied().collect();
     let of_all = curve(&all)?;
-    let mut numbers = FilterNumbers::new(by, threshold, &of_all).with_roc(&of_all);
+    let mut numbers = FilterNumbers::new(by.name(), threshold, &of_all).with_roc(&of_all);
     for (group, wrong) in &wrong {
         if let Some(group) = group {
-            let of_group = FilterNumbers::new(by, threshold, &curve(wrong)?);
+            let of_group = FilterNumbers::new(by.name(), threshold, &curve(wrong)?);
             numbers.groups.insert((*group).to_owned(), of_group);
         }
     }

@@ -34,6 +34,7 @@ mod s3;
 mod schedule;
 mod schemas;
 mod shards;
+mod smoke;
 mod stop;
 #[path = "../support/mod.rs"]
 mod support;

@@ -73,6 +73,16 @@ impl Declared {
         );
     }
 
+    /// The same, drawn between `-bound` and `bound`.
+    pub(crate) fn uniform_weight(&mut self, name: &str, shape: &[usize], bound: f32) {
+        self.push(name.to_owned(), shape.to_vec(), true, Init::Uniform(bound));
+    }
+
+    /// A vector, drawn between `-bound` and `bound`.
+    pub(crate) fn uniform(&mut self, name: &str, shape: &[usize], bound: f32) {
+        self.push(name.to_owned(), shape.to_vec(), false, Init::Uniform(bound));
+    }
+
     /// `{name}.weight` `[out, in]` and `{name}.bias` `[out]`.
     pub(crate) fn linear(&mut self, name: &str, out: usize, input: usize) {
         self.weight(&format!("{name}.weight"), &[out, input]);

@@ -16,8 +16,10 @@ use crate::draws::generator;
 pub(crate) enum Init {
     /// Every element is this.
     Constant(f32),
-    /// Normal with mean 0 and this standard deviation, drawn again beyond two of them.
+    /// Normal with mean 0 and this standard deviation.
     Normal(f32),
+    /// Uniform between this and its negative.
+    Uniform(f32),
 }
 
 /// A parameter before it has a value.
@@ -74,9 +76,11 @@ impl Declaration {
             Init::Constant(value) => vec![value; size],
             Init::Normal(deviation) => {
                 let mut random = generator(&[&seed.to_le_bytes(), self.name.as_bytes()]);
-                (0..size)
-                    .map(|_| truncated_normal(&mut random) * deviation)
-                    .collect()
+                (0..size).map(|_| normal(&mut random) * deviation).collect()
+            }
+            Init::Uniform(bound) => {
+                let mut random = generator(&[&seed.to_le_bytes(), self.name.as_bytes()]);
+                (0..size).map(|_| uniform(&mut random) * bound).collect()
             }
         }
     }
@@ -93,14 +97,12 @@ pub(crate) fn normal(random: &mut ChaCha8Rng) -> f32 {
     value
 }
 
-/// A standard normal number within two deviations.
-fn truncated_normal(random: &mut ChaCha8Rng) -> f32 {
-    loop {
-        let value = normal(random);
-        if value.abs() <= 2.0 {
-            return value;
-        }
-    }
+/// A number between -1 and 1.
+fn uniform(random: &mut ChaCha8Rng) -> f32 {
+    let share = f64::from(random.next_u32()) / f64::from(u32::MAX);
+    #[expect(clippy::cast_possible_truncation, reason = "single precision is meant")]
+    let value = (2.0 * share - 1.0) as f32;
+    value
 }
 
 #[derive(Clone, Debug)]

@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use self::pooler::Pooler;
 use super::clip::{LOGIT_SCALE, activation, both_ways};
 use super::sizes::{SizeError, Text, Vision, check, check_pairs};
-use super::tower::{EPSILON, Tower, unit};
+use super::tower::{EPSILON, Start, Tower, unit};
 use crate::layers::{Activation, Declared, embed, indices, layer_norm, normalize};
 use crate::model::{Losses, Pairs};
 use crate::operation::{Mask, cross_entropy};
@@ -149,6 +149,7 @@ impl Coca {
             heads: self.text.heads,
             hidden: self.text.hidden(),
             activation: self.activation(),
+            start: Start::Clip,
         }
     }
 

@@ -3,7 +3,7 @@
 use burn::tensor::Tensor;
 
 use super::sizes::{SizeError, Text, Vision, check, check_pairs};
-use super::tower::{EPSILON, Tower, unit};
+use super::tower::{EPSILON, Start, Tower, unit};
 use crate::layers::{Activation, Declared, embed, layer_norm};
 use crate::operation::Mask;
 use crate::parameters::Parameters;
@@ -36,6 +36,7 @@ impl Dual<'_> {
             heads: self.text.heads,
             hidden: self.text.hidden(),
             activation: self.activation,
+            start: Start::Clip,
         }
     }
 

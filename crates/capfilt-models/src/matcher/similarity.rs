@@ -1,8 +1,8 @@
 //! How features of a picture and of a text are compared.
 
-/// What a picture's and a text's features are.
+/// What a picture's and a text's features are, and so how they are compared.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Similarity {
+pub enum Similarity {
     /// One vector of length 1 each.
     Cosine,
     /// A vector of length 1 for every image token and every token of the text, one after the other.
@@ -13,22 +13,27 @@ pub(super) enum Similarity {
 }
 
 impl Similarity {
-    /// -1 to 1.
-    pub(super) fn of(self, image: &[f32], text: &[f32]) -> f32 {
-        let similarity = match self {
-            Self::Cosine => dot(image, text),
-            Self::Tokens { width } => late(image, text, width),
-        };
+    /// -1 to 1; of token features the mean of both ways.
+    pub fn of(self, image: &[f32], text: &[f32]) -> f32 {
+        let [of_image, of_text] = self.both_ways(image, text);
         #[expect(clippy::cast_possible_truncation, reason = "features are f32")]
-        let similarity = similarity as f32;
+        let similarity = f64::midpoint(of_image, of_text) as f32;
         similarity
+    }
+
+    /// What the picture finds in the text, and what the text finds in the picture.
+    pub fn both_ways(self, image: &[f32], text: &[f32]) -> [f64; 2] {
+        match self {
+            Self::Cosine => [dot(image, text); 2],
+            Self::Tokens { width } => late(image, text, width),
+        }
     }
 }
 
-/// FILIP's late interaction of token features (arXiv 2111.07783), the mean of both ways:
+/// FILIP's late interaction of token features (arXiv 2111.07783):
 /// `s^I = 1/n1 Σ_k max_r S[k, r]` and `s^T = 1/n2 Σ_r max_k S[k, r]`, S the cosines of image tokens k
 /// and tokens r of the text.
-fn late(image: &[f32], text: &[f32], width: usize) -> f64 {
+fn late(image: &[f32], text: &[f32], width: usize) -> [f64; 2] {
     let mut best_of_text = vec![f64::NEG_INFINITY; text.len() / width];
     let mut images = 0.0;
     for token in image.chunks_exact(width) {
@@ -41,10 +46,10 @@ fn late(image: &[f32], text: &[f32], width: usize) -> f64 {
         images += best;
     }
     let texts: f64 = best_of_text.iter().sum();
-    f64::midpoint(
+    [
         images / count(image.len() / width),
         texts / count(text.len() / width),
-    )
+    ]
 }
 
 #[expect(clippy::cast_precision_loss, reason = "a number of tokens")]
@@ -67,7 +72,7 @@ mod tests {
     /// Token-wise example of FILIP, worked out with NumPy: unit vectors of the two pictures and texts
     /// below, pads left out.
     #[test]
-    fn late_interaction_is_the_mean_of_both_ways() {
+    fn late_interaction_asks_both_ways() {
         let unit = |rows: &[[f32; 3]]| -> Vec<f32> {
             let unit = |row: &[f32; 3]| {
                 let length = row.iter().map(|x| x * x).sum::<f32>().sqrt();
@@ -88,8 +93,9 @@ mod tests {
         for (i, image) in images.iter().enumerate() {
             for (j, text) in texts.iter().enumerate() {
                 let got = late(image, text, 3);
-                let expected = f64::midpoint(of_images[i][j], of_texts[i][j]);
-                assert!((got - expected).abs() < 1e-6, "{i} {j}: {got} {expected}");
+                for (got, expected) in got.into_iter().zip([of_images[i][j], of_texts[i][j]]) {
+                    assert!((got - expected).abs() < 1e-6, "{i} {j}: {got} {expected}");
+                }
             }
         }
     }

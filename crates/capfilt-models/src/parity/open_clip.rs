@@ -314,18 +314,22 @@ fn a_similarity_does_not_depend_on_its_neighbours() {
 }
 
 #[tokio::test]
-async fn filip_has_no_single_vector_of_features() {
+async fn features_have_the_similarity_of_the_scores() {
     if loaded().is_none() {
         return;
     }
-    let folder = TempDir::new().unwrap();
-    let package = package("filip", &folder, Task::Filter);
-    let matcher = crate::Matcher::open(&package, &MatchOptions::default(), &cpu()).unwrap();
-    let error = matcher.image_features(vec![0.0; 3 * 24 * 24]).await;
-    let error = error.unwrap_err().to_string();
-    assert!(
-        error.contains("FILIP compares every image token"),
-        "{error}"
-    );
-    assert!(matcher.text_features(&["a".to_owned()]).await.is_err());
+    let texts = ["a dog", "two dogs on a red sofa"].map(str::to_owned);
+    for model in ["clip", "coca", "filip"] {
+        let folder = TempDir::new().unwrap();
+        let package = package(model, &folder, Task::Filter);
+        let matcher = crate::Matcher::open(&package, &MatchOptions::default(), &cpu()).unwrap();
+        let pixels = vec![0.5; 3 * 24 * 24];
+        let image = matcher.image_features(pixels.clone()).await.unwrap();
+        let of_texts = matcher.text_features(&texts).await.unwrap();
+        let scores = matcher.score(pixels, texts.to_vec()).await.unwrap();
+        for (text, score) in of_texts.iter().zip(&scores) {
+            let similarity = matcher.similarity().of(&image, text);
+            assert_eq!(similarity.to_bits(), score.similarity.to_bits(), "{model}");
+        }
+    }
 }

@@ -140,6 +140,7 @@ impl<'a> Work<'a> {
         let mut signals = Signals::listen().map_err(Failure::Signals)?;
         let mut reap = tokio::time::interval(REAP);
         let mut failure = None;
+        let mut is_stopping = false;
         loop {
             if failure.is_none()
                 && let Err(error) = self.begin_some()
@@ -153,15 +154,16 @@ impl<'a> Work<'a> {
             tokio::select! {
                 _ = reap.tick() => {}
                 () = signals.next() => {
-                    if matches!(failure, Some(Failure::Interrupted)) {
+                    if is_stopping {
                         self.children.kill();
                         signals::exit_now();
                     }
+                    is_stopping = true;
                     let names: Vec<String> = self.under_way.keys().map(|name| format!("`{name}`")).collect();
                     self.session.say(format_args!(
                         "stopping {}; what is done stays (Ctrl-C again stops at once)", names.join(" and ")
                     ));
-                    failure = Some(Failure::Interrupted);
+                    failure.get_or_insert(Failure::Interrupted);
                     self.children.stop();
                 }
             }

@@ -60,11 +60,10 @@ pub(crate) async fn eval(args: &cli::Eval, session: &Session) -> Result<ExitCode
 fn metrics(args: &cli::Eval, manifest: &Manifest) -> Result<Vec<Metric>, EvalError> {
     let tasks = &manifest.tasks;
     let captions = [Metric::Bleu, Metric::RougeL, Metric::CiderD];
-    // Only BLIP has a matching head, and FILIP no single vector a picture.
+    // Only BLIP has a matching head.
     let matches: &[Metric] = match manifest.family {
         Family::Blip => &[Metric::Recall, Metric::RecallReranked],
-        Family::Clip | Family::Coca => &[Metric::Recall],
-        Family::Filip => &[],
+        Family::Clip | Family::Coca | Family::Filip => &[Metric::Recall],
     };
     if args.metrics.is_empty() {
         let mut metrics = Vec::new();
@@ -75,12 +74,7 @@ fn metrics(args: &cli::Eval, manifest: &Manifest) -> Result<Vec<Metric>, EvalErr
             metrics.extend(matches);
             metrics.extend(args.truth.is_some().then_some(Metric::Filter));
         }
-        // What is left for FILIP is how well it filters.
-        return if metrics.is_empty() {
-            Err(EvalError::NoTruth)
-        } else {
-            Ok(metrics)
-        };
+        return Ok(metrics);
     }
     for &metric in &args.metrics {
         let needed = if metric.is_of_captions() {

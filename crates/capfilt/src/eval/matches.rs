@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 
 use capfilt_eval::{Candidates, Curve, Features, Pairs, Ranks, Similarities, recall_at};
-use capfilt_models::{Matcher, TextScore};
+use capfilt_models::{Matcher, Similarity, TextScore};
 
 use super::data::{Data, Looked};
+use super::late::Late;
 use super::report::{BothWays, Counts, FilterNumbers, RecallNumbers};
 use super::{EvalError, FilterScore};
 use crate::failure::Failure;
@@ -45,7 +46,6 @@ pub(crate) async fn recalls(
     let mut texts = Vec::new();
     let mut picture_of = Vec::new();
     let (mut image_features, mut text_features) = (Vec::new(), Vec::new());
-    let mut width = 0;
     for (index, features) in looked.results.into_iter().enumerate() {
         let Some((image, of_texts)) = features else {
             continue;
@@ -53,9 +53,8 @@ pub(crate) async fn recalls(
         picture_of.extend(right(index).map(|_| used.len()));
         texts.extend(right(index));
         used.push(index);
-        width = image.len();
-        image_features.extend(image);
-        text_features.extend(of_texts.into_iter().flatten());
+        image_features.push(image);
+        text_features.extend(of_texts);
     }
     let counts = Counts {
         pictures: used.len(),
@@ -66,7 +65,17 @@ pub(crate) async fn recalls(
         return Ok((RecallNumbers::default(), None, counts));
     }
     let pairs = Pairs::new(used.len(), picture_of).map_err(EvalError::from)?;
-    let features = Features::new(width, image_features, &text_features).map_err(EvalError::from)?;
+    if matcher.similarity() != Similarity::Cosine {
+        let late = Late {
+            similarity: matcher.similarity(),
+            pictures: image_features,
+            texts: text_features,
+        };
+        return Ok((numbers(&Ranks::new(&pairs, &late), None), None, counts));
+    }
+    let width = image_features[0].len();
+    let features = Features::new(width, image_features.concat(), &text_features.concat())
+        .map_err(EvalError::from)?;
     let by_similarity = numbers(&Ranks::new(&pairs, &features), None);
     let Some(most) = candidates else {
         return Ok((by_similarity, None, counts));

@@ -1,5 +1,6 @@
 //! What is compared.
 
+use capfilt_data::Kind;
 use capfilt_models::Decoding;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -42,38 +43,17 @@ const fn yes() -> bool {
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
 pub struct Keep {
-    /// The score.
-    pub by: Score,
+    /// The score: the matching head's probability, as in the paper, or the cosine of contrastive features.
+    pub by: Kind,
     /// What it has to be above.
     pub threshold: f64,
-}
-
-/// What a filter says of a picture and a text.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "kebab-case")]
-pub enum Score {
-    /// The matching head's probability that they match, as in the paper.
-    #[default]
-    Match,
-    /// The cosine of their contrastive features.
-    Similarity,
 }
 
 impl Default for Keep {
     fn default() -> Self {
         Self {
-            by: Score::default(),
+            by: Kind::Match,
             threshold: 0.5,
-        }
-    }
-}
-
-impl Score {
-    /// Its name, also as a column of a run.
-    pub(crate) const fn name(self) -> &'static str {
-        match self {
-            Self::Match => "match",
-            Self::Similarity => "similarity",
         }
     }
 }
@@ -82,8 +62,8 @@ impl Keep {
     /// What is wrong with it.
     pub(crate) fn reason(self) -> Option<String> {
         let least = match self.by {
-            Score::Match => 0.0,
-            Score::Similarity => -1.0,
+            Kind::Match => 0.0,
+            Kind::Similarity => -1.0,
         };
         let is_right = (least..1.0).contains(&self.threshold);
         (!is_right).then(|| {

@@ -20,7 +20,7 @@ mod step;
 mod steps;
 mod summary;
 
-pub use arm::{Arm, Keep, Models, Next, Score};
+pub use arm::{Arm, Keep, Models, Next};
 pub use file::{BootstrapFile, FileError, HeldOutSet, Phase, Table, Web};
 pub use ledger::{Ledger, LedgerError, Mark, State, marks};
 pub use results::{ArmResult, DataCounts, Results, ResultsError};

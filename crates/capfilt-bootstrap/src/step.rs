@@ -248,7 +248,7 @@ impl Step {
                         option("--image", &web.image);
                         option("--text", &web.text);
                         option("--metrics", "filter");
-                        option("--by", keep.by.name());
+                        option("--by", keep.by.as_str());
                         option("--threshold", &keep.threshold.to_string());
                         let known = [("--truth", &web.truth), ("--group", &web.group)];
                         for (name, column) in known {
@@ -374,7 +374,7 @@ impl Step {
             },
             stage,
             keep: filter.map(|_| Condition {
-                condition: format!("{} > {}", keep.by.name(), keep.threshold),
+                condition: format!("{} > {}", keep.by.as_str(), keep.threshold),
             }),
             sink: Sink {
                 output: layout.folder(&self.name),

@@ -3,12 +3,13 @@
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
+use capfilt_data::Kind;
 use capfilt_models::{Device, SessionOptions};
 use capfilt_pipeline::Retry;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::decoding::DecodingArgs;
-use crate::eval::{FilterScore, Metric};
+use crate::eval::Metric;
 use crate::exit;
 use crate::logging::LogFormat;
 use crate::session::Session;
@@ -378,6 +379,24 @@ impl Compute {
     /// Pictures per forward pass, unless the default.
     pub(crate) fn batch(&self) -> Option<usize> {
         self.batch.map(usize::from)
+    }
+}
+
+/// What a filter says of a picture and a text.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(crate) enum FilterScore {
+    /// The matching head's probability that they match.
+    Match,
+    /// The cosine of their contrastive features.
+    Similarity,
+}
+
+impl From<FilterScore> for Kind {
+    fn from(score: FilterScore) -> Self {
+        match score {
+            FilterScore::Match => Self::Match,
+            FilterScore::Similarity => Self::Similarity,
+        }
     }
 }
 

@@ -47,25 +47,6 @@ impl Metric {
     }
 }
 
-/// What a filter says of a picture and a text.
-#[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
-pub(crate) enum FilterScore {
-    /// The matching head's probability that they match.
-    Match,
-    /// The cosine of their contrastive features.
-    Similarity,
-}
-
-impl FilterScore {
-    /// Its name.
-    pub(crate) const fn name(self) -> &'static str {
-        match self {
-            Self::Match => "match",
-            Self::Similarity => "similarity",
-        }
-    }
-}
-
 /// Why data cannot be evaluated on.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum EvalError {

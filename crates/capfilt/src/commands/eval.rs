@@ -1,5 +1,6 @@
 //! `capfilt eval`.
 
+use capfilt_data::Kind;
 use capfilt_models::{CaptionOptions, Captioner, Decoding, MatchOptions, Matcher};
 use capfilt_onnx::{Family, Manifest, Package, Task};
 use serde::Deserialize;
@@ -7,8 +8,8 @@ use serde::Deserialize;
 use crate::cli;
 use crate::commands::pictures;
 use crate::eval::{
-    Columns, Counts, Data, EvalError, FilterScore, Metric, Metrics, Report, caption_scores,
-    filter_numbers, recalls, zero_shot,
+    Columns, Counts, Data, EvalError, Metric, Metrics, Report, caption_scores, filter_numbers,
+    recalls, zero_shot,
 };
 use crate::exit::ExitCode;
 use crate::failure::Failure;
@@ -157,16 +158,16 @@ async fn matches(
     }
     if metrics.contains(&Metric::Filter) {
         let has_matching_head = package.manifest.family == Family::Blip;
-        let by = match args.by {
-            Some(FilterScore::Match) if !has_matching_head => {
+        let by = match args.by.map(Kind::from) {
+            Some(Kind::Match) if !has_matching_head => {
                 return Err(EvalError::NoMatchingHead {
                     option: "--by match",
                 }
                 .into());
             }
             Some(by) => by,
-            None if has_matching_head => FilterScore::Match,
-            None => FilterScore::Similarity,
+            None if has_matching_head => Kind::Match,
+            None => Kind::Similarity,
         };
         let (numbers, counts) =
             filter_numbers(data, &matcher, (by, args.threshold), at_once, session).await?;

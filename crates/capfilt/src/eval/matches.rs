@@ -2,13 +2,14 @@
 
 use std::collections::BTreeMap;
 
+use capfilt_data::Kind;
 use capfilt_eval::{Candidates, Curve, Features, Pairs, Ranks, Similarities, recall_at};
 use capfilt_models::{Matcher, Similarity, TextScore};
 
+use super::EvalError;
 use super::data::{Data, Looked};
 use super::late::Late;
 use super::report::{BothWays, Counts, FilterNumbers, RecallNumbers};
-use super::{EvalError, FilterScore};
 use crate::failure::Failure;
 use crate::session::Session;
 
@@ -131,7 +132,7 @@ fn numbers(ranks: &Ranks, candidates: Option<usize>) -> RecallNumbers {
 pub(crate) async fn filter_numbers(
     data: &Data,
     matcher: &Matcher,
-    (by, threshold): (FilterScore, f64),
+    (by, threshold): (Kind, f64),
     at_once: usize,
     session: &Session,
 ) -> Result<(Option<FilterNumbers>, Counts), Failure> {
@@ -163,10 +164,10 @@ pub(crate) async fn filter_numbers(
         counts.texts += scores.len();
         for (claim, score) in picture.claims.iter().zip(scores) {
             let value = match by {
-                FilterScore::Match => score.match_probability.ok_or(EvalError::NoMatchingHead {
+                Kind::Match => score.match_probability.ok_or(EvalError::NoMatchingHead {
                     option: "--by match",
                 })?,
-                FilterScore::Similarity => score.similarity,
+                Kind::Similarity => score.similarity,
             };
             let judged = (f64::from(value), claim.right);
             if claim.right {
@@ -188,10 +189,10 @@ pub(crate) async fn filter_numbers(
     };
     let all: Vec<(f64, bool)> = wrong.values().flatten().copied().collect();
     let of_all = curve(&all)?;
-    let mut numbers = FilterNumbers::new(by.name(), threshold, &of_all).with_roc(&of_all);
+    let mut numbers = FilterNumbers::new(by.as_str(), threshold, &of_all).with_roc(&of_all);
     for (group, wrong) in &wrong {
         if let Some(group) = group {
-            let of_group = FilterNumbers::new(by.name(), threshold, &curve(wrong)?);
+            let of_group = FilterNumbers::new(by.as_str(), threshold, &curve(wrong)?);
             numbers.groups.insert((*group).to_owned(), of_group);
         }
     }

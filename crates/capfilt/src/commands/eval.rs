@@ -21,6 +21,7 @@ pub(crate) async fn eval(args: &cli::Eval, session: &Session) -> Result<ExitCode
     args.decoding.check()?;
     let package = Package::open(&args.model)?;
     let metrics = metrics(args, &package.manifest)?;
+    let by = filter_by(args, package.manifest.family)?;
     let columns = Columns {
         image: args.image.clone(),
         text: args.text.clone(),
@@ -41,7 +42,7 @@ pub(crate) async fn eval(args: &cli::Eval, session: &Session) -> Result<ExitCode
         captions(args, &package, &metrics, &data, &mut report, session).await?;
     }
     if metrics.iter().any(|metric| !metric.is_of_captions()) {
-        matches(args, &package, &metrics, &data, &mut report, session).await?;
+        matches(args, &package, (&metrics, by), &data, &mut report, session).await?;
     }
     if report.counts.texts == 0 {
         return Err(Failure::Eval(EvalError::Nothing {
@@ -103,6 +104,19 @@ fn metrics(args: &cli::Eval, manifest: &Manifest) -> Result<Vec<Metric>, EvalErr
     Ok(args.metrics.clone())
 }
 
+/// What the filter goes by.
+fn filter_by(args: &cli::Eval, family: Family) -> Result<Kind, EvalError> {
+    let has_matching_head = family == Family::Blip;
+    match args.by.map(Kind::from) {
+        Some(Kind::Match) if !has_matching_head => Err(EvalError::NoMatchingHead {
+            option: "--by match",
+        }),
+        Some(by) => Ok(by),
+        None if has_matching_head => Ok(Kind::Match),
+        None => Ok(Kind::Similarity),
+    }
+}
+
 async fn captions(
     args: &cli::Eval,
     package: &Package,
@@ -131,7 +145,7 @@ async fn captions(
 async fn matches(
     args: &cli::Eval,
     package: &Package,
-    metrics: &[Metric],
+    (metrics, by): (&[Metric], Kind),
     data: &Data,
     report: &mut Report,
     session: &Session,
@@ -157,18 +171,6 @@ async fn matches(
         report.counts = counts;
     }
     if metrics.contains(&Metric::Filter) {
-        let has_matching_head = package.manifest.family == Family::Blip;
-        let by = match args.by.map(Kind::from) {
-            Some(Kind::Match) if !has_matching_head => {
-                return Err(EvalError::NoMatchingHead {
-                    option: "--by match",
-                }
-                .into());
-            }
-            Some(by) => by,
-            None if has_matching_head => Kind::Match,
-            None => Kind::Similarity,
-        };
         let (numbers, counts) =
             filter_numbers(data, &matcher, (by, args.threshold), at_once, session).await?;
         report.metrics.filter = numbers;

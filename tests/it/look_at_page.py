@@ -58,10 +58,22 @@ class Browser:
                 return answer["result"]
             self.events.append(answer)
 
-    def wait(self, method: str):
-        """Until that has happened."""
-        while not any(event.get("method") == method for event in self.events):
+    def wait(self, method: str, **parameters):
+        """Until that has happened, with these parameters among others."""
+        def is_it(event: dict) -> bool:
+            return event.get("method") == method and parameters.items() <= event["params"].items()
+
+        while not any(is_it(event) for event in self.events):
             self.events.append(self.receive())
+
+    def close(self):
+        """Ends the browser and its children, which would else go on writing in its profile."""
+        try:
+            self.call("Browser.close")
+            self.process.wait(timeout=30)
+        except (OSError, SystemExit, subprocess.TimeoutExpired):
+            self.process.kill()
+            self.process.wait()
 
 
 def main():
@@ -71,15 +83,18 @@ def main():
     if program is None:
         sys.stderr.write("no Chromium to look at the page\n")
         sys.exit(77)
-    with tempfile.TemporaryDirectory() as profile:
+    # What a child of a browser that had to be killed still writes is no fault of the page.
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as profile:
         browser = Browser(program, profile)
         try:
             target = browser.call("Target.createTarget", url="about:blank")["targetId"]
             session = browser.call("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
             for domain in ("Page", "Log", "Runtime", "Network"):
                 browser.call(f"{domain}.enable", session)
-            browser.call("Page.navigate", session, url=page.as_uri())
-            browser.wait("Page.loadEventFired")
+            # The load of this page: that of the blank one may be told late.
+            browser.call("Page.setLifecycleEventsEnabled", session, enabled=True)
+            loader = browser.call("Page.navigate", session, url=page.as_uri())["loaderId"]
+            browser.wait("Page.lifecycleEvent", loaderId=loader, name="load")
             # An isolated world of the browser's own, which the policy of the page does not bind.
             frame = browser.call("Page.getFrameTree", session)["frameTree"]["frame"]["id"]
             world = browser.call("Page.createIsolatedWorld", session, frameId=frame)["executionContextId"]
@@ -100,8 +115,7 @@ def main():
             asked = browser.call("Runtime.evaluate", session, expression=look, contextId=world, returnByValue=True, awaitPromise=True)
             seen = asked["result"]["value"]
         finally:
-            browser.process.kill()
-            browser.process.wait()
+            browser.close()
     complaints = [event["params"]["entry"]["text"] for event in browser.events if event.get("method") == "Log.entryAdded"]
     complaints += [str(event["params"]) for event in browser.events if event.get("method") in ("Runtime.exceptionThrown", "Runtime.consoleAPICalled")]
     urls = [event["params"]["request"]["url"] for event in browser.events if event.get("method") == "Network.requestWillBeSent"]

@@ -1,6 +1,6 @@
 //! What is done, and with what.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::TryLockError;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -24,19 +24,22 @@ const NAME: &str = "steps.json";
 #[derive(Debug)]
 pub struct Ledger {
     layout: Layout,
-    marks: BTreeMap<String, Mark>,
+    marks: Marks,
     _lock: fs_err::File,
 }
 
+/// Marks of steps by their names.
+type Marks = BTreeMap<String, Mark>;
+
 /// What is known of a step that was begun.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Mark {
+#[derive(Debug, Serialize, Deserialize)]
+struct Mark {
     /// Digest of what it was told and of what it used.
-    pub digest: String,
+    digest: String,
     /// How far it came.
-    pub state: State,
+    state: State,
     /// How long it took, over all starts.
-    pub seconds: f64,
+    seconds: f64,
 }
 
 /// How far a step came.
@@ -47,6 +50,25 @@ pub enum State {
     Begun,
     /// It is done.
     Done,
+}
+
+/// What a bootstrap would find of a step.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Outlook {
+    /// It was never begun.
+    New,
+    /// What it is told, or what it uses, is not what it was: it is done again.
+    Changed,
+    /// It goes on.
+    Begun {
+        /// How long it took so far.
+        seconds: f64,
+    },
+    /// It is done.
+    Done {
+        /// How long it took.
+        seconds: f64,
+    },
 }
 
 /// An output folder that cannot be used.
@@ -95,8 +117,8 @@ fn at(path: &Path) -> impl FnOnce(io::Error) -> LedgerError + use<> {
     move |source| LedgerError::Io { path, source }
 }
 
-/// What is known of the steps in `layout`, also while a bootstrap is at work there.
-pub fn marks(layout: &Layout) -> Result<BTreeMap<String, Mark>, LedgerError> {
+/// What is known of the steps in `layout`.
+fn marks(layout: &Layout) -> Result<Marks, LedgerError> {
     let path = layout.output.join(NAME);
     match fs_err::read(&path) {
         Ok(bytes) => {
@@ -105,6 +127,36 @@ pub fn marks(layout: &Layout) -> Result<BTreeMap<String, Mark>, LedgerError> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(BTreeMap::new()),
         Err(error) => Err(at(&path)(error)),
     }
+}
+
+/// What a bootstrap would find of each of `steps`, also while one is at work in `layout`.
+pub fn outlook(
+    steps: &[Step],
+    all: &BootstrapFile,
+    layout: &Layout,
+) -> Result<Vec<Outlook>, LedgerError> {
+    let marks = marks(layout)?;
+    let mut done = BTreeSet::new();
+    let looked = steps.iter().map(|step| {
+        let Some(mark) = marks.get(&step.name) else {
+            return Ok(Outlook::New);
+        };
+        // What it would be told is known when what it needs is there.
+        if !step.needs.iter().all(|need| done.contains(need)) {
+            return Ok(Outlook::Changed);
+        }
+        let file = step.file(all, layout)?;
+        if mark.digest != digest(step, all, layout, &marks, file.as_deref()) {
+            return Ok(Outlook::Changed);
+        }
+        let seconds = mark.seconds;
+        if mark.state == State::Begun || !layout.result(step).exists() {
+            return Ok(Outlook::Begun { seconds });
+        }
+        done.insert(&step.name);
+        Ok(Outlook::Done { seconds })
+    });
+    looked.collect()
 }
 
 impl Ledger {
@@ -143,13 +195,10 @@ impl Ledger {
     /// what it made of other things is removed. What it needs is done.
     pub fn begin(&mut self, step: &Step, all: &BootstrapFile) -> Result<State, LedgerError> {
         let file = step.file(all, &self.layout)?;
-        let digest = self.digest(step, all, file.as_deref());
+        let digest = digest(step, all, &self.layout, &self.marks, file.as_deref());
         let before = self.marks.get(&step.name);
         let is_same = before.is_some_and(|mark| mark.digest == digest);
-        let result = match &step.kind {
-            Kind::Eval { .. } => self.layout.printed(&step.name),
-            Kind::Train(_) | Kind::Run { .. } => self.layout.folder(&step.name),
-        };
+        let result = self.layout.result(step);
         if is_same && before.is_some_and(|mark| mark.state == State::Done) && result.exists() {
             return Ok(State::Done);
         }
@@ -201,32 +250,38 @@ impl Ledger {
         })?;
         Ok(Location::File(path).replace(&text)?)
     }
+}
 
-    /// Digest of what a step is told, of the shards that it reads and of the steps that it needs.
-    fn digest(&self, step: &Step, all: &BootstrapFile, file: Option<&str>) -> String {
-        let mut digest = Sha256::new();
-        let mut part = |text: &[u8]| {
-            digest.update((text.len() as u64).to_le_bytes());
-            digest.update(text);
-        };
-        part(file.unwrap_or_default().as_bytes());
-        for argument in step.arguments(all, &self.layout) {
-            part(argument.as_encoded_bytes());
-        }
-        for shards in step.shards(all) {
-            part(shards.as_bytes());
-            // What cannot be listed now is told by the step itself.
-            for found in find_shards(shards).unwrap_or_default() {
-                part(found.path.to_string().as_bytes());
-                part(identity(&found.path).as_bytes());
-            }
-        }
-        for need in &step.needs {
-            let digest = self.marks.get(need).map(|mark| mark.digest.as_bytes());
-            part(digest.unwrap_or_default());
-        }
-        hex(&digest.finalize())
+/// Digest of what a step is told, of the shards that it reads and of the steps that it needs.
+fn digest(
+    step: &Step,
+    all: &BootstrapFile,
+    layout: &Layout,
+    marks: &Marks,
+    file: Option<&str>,
+) -> String {
+    let mut digest = Sha256::new();
+    let mut part = |text: &[u8]| {
+        digest.update((text.len() as u64).to_le_bytes());
+        digest.update(text);
+    };
+    part(file.unwrap_or_default().as_bytes());
+    for argument in step.arguments(all, layout) {
+        part(argument.as_encoded_bytes());
     }
+    for shards in step.shards(all) {
+        part(shards.as_bytes());
+        // What cannot be listed now is told by the step itself.
+        for found in find_shards(shards).unwrap_or_default() {
+            part(found.path.to_string().as_bytes());
+            part(identity(&found.path).as_bytes());
+        }
+    }
+    for need in &step.needs {
+        let digest = marks.get(need).map(|mark| mark.digest.as_bytes());
+        part(digest.unwrap_or_default());
+    }
+    hex(&digest.finalize())
 }
 
 /// Size and time of a shard on disk; those of a store are known by their names.

@@ -22,7 +22,7 @@ mod summary;
 
 pub use arm::{Arm, Keep, Models, Next};
 pub use file::{BootstrapFile, FileError, HeldOutSet, Phase, Table, Web};
-pub use ledger::{Ledger, LedgerError, Mark, State, marks};
+pub use ledger::{Ledger, LedgerError, Outlook, State, outlook};
 pub use results::{ArmResult, DataCounts, Results, ResultsError};
 pub use step::{Kind, Layout, On, Step, StepError, Training};
 pub use steps::{Run, steps};

@@ -42,6 +42,14 @@ impl Layout {
         self.output.join(format!("{name}.json"))
     }
 
+    /// What is there when `step` is done.
+    pub(crate) fn result(&self, step: &Step) -> PathBuf {
+        match &step.kind {
+            Kind::Eval { .. } => self.printed(&step.name),
+            Kind::Train(_) | Kind::Run { .. } => self.folder(&step.name),
+        }
+    }
+
     /// The last checkpoint of the training `name`.
     fn checkpoint(&self, name: &str) -> Result<PathBuf, StepError> {
         let folder = self.folder(name).join("checkpoints");

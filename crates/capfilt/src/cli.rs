@@ -145,7 +145,7 @@ pub(crate) struct Bootstrap {
     /// Write into this folder instead of the file's `output`
     #[arg(long, value_name = "DIR")]
     pub(crate) output: Option<PathBuf>,
-    /// Only say which steps there are, and which are done
+    /// Only say which steps there are, and which are done, begun or changed
     #[arg(long)]
     pub(crate) plan: bool,
     /// Steps that are done side by side, each on its part of the cores: small models do more that way

@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use crate::file::BootstrapFile;
 use crate::file::tests::folder;
-use crate::ledger::{Ledger, LedgerError, State, marks};
+use crate::ledger::{Ledger, LedgerError, Outlook, State, marks, outlook};
 use crate::step::{Layout, Step};
 use crate::steps::steps;
 
@@ -65,6 +65,23 @@ fn a_step_is_done_until_what_it_uses_changes() {
     let web = world.folder.path().join("web.parquet");
     fs_err::copy(world.folder.path().join("human.parquet"), &web).unwrap();
     assert_eq!(world.go(3), [State::Begun; 3]);
+}
+
+#[test]
+fn the_outlook_is_what_a_start_would_find() {
+    let mut world = World::new();
+    let look = |world: &World| outlook(&world.steps[..4], &world.file, &world.layout).unwrap();
+    assert_eq!(look(&world), [Outlook::New; 4]);
+    world.go(3);
+    let done = Outlook::Done { seconds: 0.0 };
+    assert_eq!(look(&world), [done, done, done, Outlook::New]);
+    world.file.finetune_filter.learning_rate.peak = 2e-4;
+    assert_eq!(look(&world), [done, done, Outlook::Changed, Outlook::New]);
+    world.file.pretrain.learning_rate.peak = 2e-4;
+    assert_eq!(look(&world)[..3], [Outlook::Changed; 3]);
+    // Nothing was begun by looking.
+    world.go(1);
+    assert_eq!(look(&world)[..2], [done, Outlook::Changed]);
 }
 
 #[test]

@@ -5,7 +5,8 @@ use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use capfilt_bootstrap::{
-    BootstrapFile, Kind, Layout, Ledger, LedgerError, Results, State, Step, marks, steps, summarise,
+    BootstrapFile, Kind, Layout, Ledger, LedgerError, Outlook, Results, State, Step, outlook,
+    steps, summarise,
 };
 use capfilt_data::Location;
 use tempfile::NamedTempFile;
@@ -38,7 +39,7 @@ pub(crate) async fn bootstrap(
     let layout = Layout::new(&output);
     let (list, runs) = steps(&file);
     if args.plan {
-        return plan(&list, &layout);
+        return plan(&list, &file, &layout);
     }
     let began = capfilt_pipeline::now();
     let mut work = Work::new(&file, &layout, &list, args.jobs.get(), session)?;
@@ -59,25 +60,20 @@ pub(crate) async fn bootstrap(
     Ok(ExitCode::Done)
 }
 
-/// Prints the steps and how far they are.
-fn plan(list: &[Step], layout: &Layout) -> Result<ExitCode, Failure> {
-    let marks = marks(layout)?;
+/// Prints the steps, how far they are, and which of them would be done again.
+fn plan(list: &[Step], file: &BootstrapFile, layout: &Layout) -> Result<ExitCode, Failure> {
     let mut output = Output::new();
-    for step in list {
+    for (step, found) in list.iter().zip(outlook(list, file, layout)?) {
         let what = match &step.kind {
             Kind::Train(_) => "train",
             Kind::Run { .. } => "run",
             Kind::Eval { .. } => "eval",
         };
-        let state = match marks.get(&step.name) {
-            None => String::new(),
-            Some(mark) => {
-                let state = match mark.state {
-                    State::Begun => "begun",
-                    State::Done => "done",
-                };
-                format!("{state}, {:.0} s", mark.seconds)
-            }
+        let state = match found {
+            Outlook::New => String::new(),
+            Outlook::Changed => "changed".to_owned(),
+            Outlook::Begun { seconds } => format!("begun, {seconds:.0} s"),
+            Outlook::Done { seconds } => format!("done, {seconds:.0} s"),
         };
         output.line(format_args!("{what:<6}{:<40}{state}", step.name))?;
     }

@@ -408,6 +408,8 @@ columns = {{ url = "url", text = "caption" }}
 fetch = {{ {fetch} }}
 [[stage]]
 decode = {{ {decode} }}
+[store]
+dataset = "later"
 [sink]
 output = "out"
 """)
@@ -417,7 +419,7 @@ output = "out"
         assert len(scored) == rows, "capfilt lost rows"
         counts = scored.value_counts().to_pylist()
         measured["errors"] = {one["values"]: one["counts"] for one in counts if one["values"]}
-        measured |= self.stored(sorted((out / "dataset").rglob("*.parquet")), "image")
+        measured |= self.stored(sorted((out / "scored").rglob("*.parquet")), "image")
         assert self.regime == "a" or measured["kept"] == measured["successes"], "capfilt changed bytes"
         measured |= {"rows": rows, "expected": self.expected(shard)}
         shutil.rmtree(place)

@@ -210,6 +210,25 @@ fn shards_may_lie_above_the_pipeline_file() {
 }
 
 #[test]
+fn a_dataset_may_be_left_for_later() {
+    let work = Work::new(WITHOUT_MODELS);
+    two_shards(&work);
+    work.run().expect_code(0);
+    let output = work.path("once");
+    let folder = output.to_str().unwrap();
+    let ran = work
+        .run_with(&["--output", folder, "--set", "store.dataset=later"])
+        .expect_code(0);
+    let told = format!("dataset    left for later: `capfilt decide {folder}` makes it");
+    assert!(ran.stderr.contains(&told), "{}", ran.stderr);
+    assert!(!output.join("dataset").exists());
+    capfilt(["report", folder]).expect_code(0);
+    capfilt(["decide", folder]).expect_code(0);
+    let made = crate::shards::read(&output.join("dataset/a.parquet"));
+    assert_eq!(made, work.read("dataset", "a"));
+}
+
+#[test]
 fn pictures_are_fetched_over_http() {
     let server = FixtureServer::start();
     server.put("/good.png", Response::ok("image/png", png(64, 48, 1)));

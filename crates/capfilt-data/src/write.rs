@@ -213,12 +213,9 @@ impl PieceWriter {
             .set_compression(Compression::ZSTD(ZstdLevel::try_new(3)?))
             .set_max_row_group_row_count(Some(GROUP_ROWS))
             .set_write_batch_size(64)
-            // Pictures do not repeat, and most are compressed: looking closely, a dictionary or bounds
-            // of them would only cost time and memory.
-            .set_column_compression(
-                image_bytes.clone(),
-                Compression::ZSTD(ZstdLevel::try_new(1)?),
-            )
+            // Pictures do not repeat, and are compressed: looking again, a dictionary or bounds of them
+            // would only cost time and memory.
+            .set_column_compression(image_bytes.clone(), Compression::UNCOMPRESSED)
             .set_column_dictionary_enabled(image_bytes.clone(), false)
             .set_column_statistics_enabled(image_bytes, EnabledStatistics::None)
             .set_created_by(concat!("capfilt version ", env!("CARGO_PKG_VERSION")).to_owned())

@@ -9,7 +9,7 @@ use crate::at_once::try_on_processors;
 use crate::counts::DecidedCounts;
 use crate::derive::{PieceFiles, derive, judge};
 use crate::error::{PipelineError, RunError};
-use crate::file::KeepTable;
+use crate::file::{Dataset, KeepTable};
 use crate::keep::Rule;
 use crate::load::{Pipeline, reload};
 use crate::lock::OutputLock;
@@ -49,7 +49,8 @@ pub struct DecideReport {
     pub only_tightens: bool,
 }
 
-/// Decides about every finished piece of `output`. Blocks; no model and no fetch.
+/// Decides about every finished piece of `output`, also where the run left the dataset for later. Blocks; no
+/// model and no fetch.
 pub fn decide(
     output: &Location,
     decision: &Decision,
@@ -106,6 +107,7 @@ pub fn decide(
         // One that died before it was recorded may have left nothing to do but that.
         let changed = report.unchanged < report.pieces || record.digests.decision != rule.digest();
         record.pipeline = pipeline.file.clone();
+        record.pipeline.store.dataset = Dataset::Now;
         record.digests.decision = rule.digest();
         record.counts.decided = report.after.clone();
         if changed {
@@ -171,7 +173,7 @@ fn one(
     }
     let stored = scored.value(IMAGES).unwrap_or("all");
     let only_tightens = stored != "all" && stored != rule.digest();
-    if let Some(counts) = paths.derived(&scored, &rule.digest()) {
+    if let Some(counts) = paths.derived(&scored, &rule.digest(), Dataset::Now) {
         return Ok(Some(Decided {
             is_of_run,
             counts,
@@ -184,7 +186,7 @@ fn one(
         judge(&paths, &scored, rule, &stopped)?
     } else {
         scored.verify()?;
-        derive(&paths, &scored, rule, &stopped)?
+        derive(&paths, &scored, (rule, Dataset::Now), &stopped)?
     };
     let judged = judged.ok_or(RunError::Model(ModelError::Cancelled))?;
     Ok(Some(Decided {

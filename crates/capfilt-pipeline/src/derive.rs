@@ -19,6 +19,7 @@ use datafusion::error::DataFusionError;
 
 use crate::counts::{DecidedCounts, count};
 use crate::error::{RunError, chain};
+use crate::file::Dataset;
 use crate::keep::{Rule, STEP, Verdict};
 use crate::record::{COUNTS, DECISION, IMAGES, PASSES, SCORED, VERDICTS, pairs_of};
 use crate::row::{self, column, is_rejected, text_at, texts};
@@ -64,29 +65,50 @@ impl PieceFiles {
         }
     }
 
-    /// Whether both derived files follow from `scored`, by whatever decision.
-    pub(crate) fn follow(&self, scored: &Footer) -> bool {
-        let both = [&self.dataset, &self.rejected];
-        both.iter().all(|path| follows(path, scored).is_some())
+    /// Whether the derived files follow from `scored`, by whatever decision.
+    pub(crate) fn follow(&self, scored: &Footer, dataset: Dataset) -> bool {
+        follows(&self.rejected, scored).is_some()
+            && self.has_no_other_dataset(dataset, |dataset| is_of(dataset, scored))
     }
 
-    /// The counts of the derived files, where both follow from `scored` by `decision`.
-    pub(crate) fn derived(&self, scored: &Footer, decision: &str) -> Option<DecidedCounts> {
+    /// The counts of the derived files, where they follow from `scored` by `decision`.
+    pub(crate) fn derived(
+        &self,
+        scored: &Footer,
+        decision: &str,
+        dataset: Dataset,
+    ) -> Option<DecidedCounts> {
         let rejected = follows(&self.rejected, scored)?;
         let verdicts = rejected.value(VERDICTS)?;
+        let is_same =
+            |dataset: &Footer| is_of(dataset, scored) && dataset.value(VERDICTS) == Some(verdicts);
         let is_fresh = rejected.value(DECISION) == Some(decision)
-            && follows(&self.dataset, scored)?.value(VERDICTS) == Some(verdicts);
+            && self.has_no_other_dataset(dataset, is_same);
         is_fresh
             .then(|| serde_json::from_str(rejected.value(COUNTS)?).ok())
             .flatten()
+    }
+
+    /// Whether the dataset `is` as it should be, or is written later and not there.
+    fn has_no_other_dataset(&self, dataset: Dataset, is: impl Fn(&Footer) -> bool) -> bool {
+        match finished(&self.dataset) {
+            Ok(Some(found)) => is(&found),
+            Ok(None) => dataset == Dataset::Later,
+            Err(_) => false,
+        }
     }
 }
 
 /// The footer of the derived file at `path`, if that follows from `scored`.
 fn follows(path: &Location, scored: &Footer) -> Option<Footer> {
     let footer = Footer::read(path).ok()?;
+    is_of(&footer, scored).then_some(footer)
+}
+
+/// Whether a derived file follows from `scored`.
+fn is_of(derived: &Footer, scored: &Footer) -> bool {
     let content = scored.value(CONTENT);
-    (content.is_some() && footer.value(SCORED) == content).then_some(footer)
+    content.is_some() && derived.value(SCORED) == content
 }
 
 /// What a rule says about the rows of a piece.
@@ -99,13 +121,13 @@ pub(crate) struct Judgement {
 }
 
 /// Writes `dataset` and `rejected` of a piece as `rule` decides. Both stream. Where the rule keeps what
-/// an earlier one kept, the dataset stays as it is, however large its pictures are; `rejected` says by
-/// which rule, so it is published last. `stopped` is asked now and then; where it says so, nothing is
-/// published.
+/// an earlier one kept, the dataset stays as it is, however large its pictures are; one that is to be
+/// written later and follows from something else goes. `rejected` says by which rule, so it is published
+/// last. `stopped` is asked now and then; where it says so, nothing is published.
 pub(crate) fn derive(
     files: &PieceFiles,
     scored: &Footer,
-    rule: &Rule,
+    (rule, when): (&Rule, Dataset),
     stopped: &dyn Fn() -> bool,
 ) -> Result<Option<Judgement>, RunError> {
     let mut rejected = PieceWriter::create(&files.rejected, columns::rejected())?;
@@ -126,7 +148,9 @@ pub(crate) fn derive(
     pairs.push((VERDICTS.to_owned(), judged.verdicts.clone()));
     let counts = serde_json::json!(judged.counts).to_string();
     pairs.push((COUNTS.to_owned(), counts));
-    if !judged.dataset_stands {
+    if !judged.dataset_stands && when == Dataset::Later {
+        files.dataset.remove()?;
+    } else if !judged.dataset_stands {
         let Some(dataset) = dataset_of(files, scored, rule, stopped)? else {
             return Ok(None);
         };

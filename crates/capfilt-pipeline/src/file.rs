@@ -205,6 +205,9 @@ pub struct StoreTable {
     /// Of which rows the pictures are stored.
     #[serde(default)]
     pub images: Images,
+    /// When `dataset` is written.
+    #[serde(default)]
+    pub dataset: Dataset,
 }
 
 /// Of which rows pictures are stored.
@@ -216,6 +219,17 @@ pub enum Images {
     All,
     /// Of those with a kept caption; `capfilt decide` can then only tighten.
     Kept,
+}
+
+/// When `dataset` is written.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Dataset {
+    /// By the run.
+    #[default]
+    Now,
+    /// By `capfilt decide`: until then a picture is on disk once, in `scored`. Not with `[keep]`.
+    Later,
 }
 
 /// Where the output goes.

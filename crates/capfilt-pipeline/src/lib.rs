@@ -56,7 +56,7 @@ pub use decide::{DecideReport, Decision, decide};
 pub use error::{PipelineError, PipelineErrorKind, RunError, StageError};
 pub use expression::ExpressionError;
 pub use file::{
-    Columns, Images, KeepTable, PipelineFile, Shards, SinkTable, SourceTable, StageTable,
+    Columns, Dataset, Images, KeepTable, PipelineFile, Shards, SinkTable, SourceTable, StageTable,
     StoreTable, TextSource,
 };
 pub use load::{Overrides, Pipeline, load};

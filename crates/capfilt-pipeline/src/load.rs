@@ -9,7 +9,7 @@ use toml::Value;
 use toml::de::Error as TomlError;
 
 use crate::error::{PipelineError, PipelineErrorKind};
-use crate::file::{PipelineFile, StageTable};
+use crate::file::{Dataset, PipelineFile, StageTable};
 use crate::keep::Rule;
 use crate::stages::{Decode, Stage, Verb};
 
@@ -113,6 +113,12 @@ fn parse(text: &str, path: &Path, overrides: &Overrides) -> Result<Pipeline, Pip
     }
     let stages = stages(&file.stage)?;
     let keep = Rule::check(file.keep.as_ref(), &stages)?;
+    if file.keep.is_some() && file.store.dataset == Dataset::Later {
+        return Err(value(
+            "store.dataset",
+            "`[keep]` decides about a dataset, and `later` writes none; remove one of them",
+        ));
+    }
     Ok(Pipeline {
         path: path.to_owned(),
         file,

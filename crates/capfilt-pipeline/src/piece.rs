@@ -134,11 +134,13 @@ impl PieceRun {
             });
         }
         let rule = self.plan.pipeline.keep.clone();
+        let dataset = self.plan.pipeline.file.store.dataset;
         let stop = self.stop.clone();
-        let derived = in_background(move || derive(&files, &footer, &rule, &|| stop.is_stopped()))
-            .await
-            .and_then(|derived| derived)
-            .map_err(PieceFailure::Run)?;
+        let derived =
+            in_background(move || derive(&files, &footer, (&rule, dataset), &|| stop.is_stopped()))
+                .await
+                .and_then(|derived| derived)
+                .map_err(PieceFailure::Run)?;
         let decided = derived.ok_or(PieceFailure::Stopped)?.counts;
         Ok(Done {
             scored,

@@ -67,7 +67,7 @@ fn standing(plan: &Plan, shard: &ShardPlan, piece: &Piece) -> Result<Standing, F
         });
     }
     let decision = plan.pipeline.keep.digest();
-    let decided = files.derived(&footer, &decision);
+    let decided = files.derived(&footer, &decision, plan.pipeline.file.store.dataset);
     let stored = footer.value(IMAGES).unwrap_or_default();
     let has_pictures = match plan.pipeline.file.store.images {
         Images::All => stored == "all",

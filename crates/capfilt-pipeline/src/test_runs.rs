@@ -10,6 +10,7 @@ use tokio::sync::watch;
 
 use crate::derive::PieceFiles;
 use crate::error::RunError;
+use crate::file::Dataset;
 use crate::record::RunState;
 use crate::test_shards::{bmp, column_texts, data_url, texts, write_parquet};
 use crate::{Decision, Overrides, Progress, Retry, RunContext, RunReport, decide, load, run};
@@ -320,17 +321,60 @@ async fn derived_files_follow_the_scored_file_that_is_there() {
     let old = files.scored.read().unwrap();
     // Another writer published other rows under the same name.
     let mut footer = Footer::read(&files.scored).unwrap();
-    assert!(files.derived(&footer, &decision(&lab)).is_some());
+    assert!(
+        files
+            .derived(&footer, &decision(&lab), Dataset::Now)
+            .is_some()
+    );
     let other = Lab::new();
     other.shard("a", 4, 7);
     other.run().await;
     let scored = lab.path("out/scored/a.parquet");
     fs_err::copy(other.path("out/scored/a.parquet"), &scored).unwrap();
     footer = Footer::read(&files.scored).unwrap();
-    assert!(files.derived(&footer, &decision(&lab)).is_none());
+    assert!(
+        files
+            .derived(&footer, &decision(&lab), Dataset::Now)
+            .is_none()
+    );
     fs_err::write(&scored, old).unwrap();
     footer = Footer::read(&files.scored).unwrap();
-    assert!(files.derived(&footer, &decision(&lab)).is_some());
+    assert!(
+        files
+            .derived(&footer, &decision(&lab), Dataset::Now)
+            .is_some()
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_dataset_that_is_left_for_later_is_made_by_the_next_decision() {
+    let lab = Lab::new();
+    lab.write_pipeline(&format!("{PIPELINE}\n[store]\ndataset = \"later\""));
+    lab.shard("a", 25, 7);
+    let report = lab.run().await;
+    assert_eq!(report.record.counts.decided.images, 25);
+    let has_dataset = || lab.files().iter().any(|file| file.contains("dataset/"));
+    assert!(!has_dataset());
+    let report = lab.run().await;
+    assert_eq!((report.scored, report.decided), (0, 0));
+
+    let output = lab.path("out").into();
+    let decide = |decision: &Decision| decide(&output, decision, &Stop::new()).unwrap();
+    assert_eq!(decide(&Decision::default()).datasets, 3);
+    assert_eq!(lab.read("dataset/a/0.parquet").num_rows(), 10);
+    assert_eq!(decide(&Decision::default()).unchanged, 3);
+    // The dataset that a run would have written may stay; one of another decision may not.
+    let report = lab.run().await;
+    assert_eq!((report.scored, report.decided), (0, 0));
+    assert!(has_dataset());
+    let nothing = Decision {
+        set: vec!["keep.where=\"source = 'human'\"".to_owned()],
+        ..Decision::default()
+    };
+    assert_eq!(decide(&nothing).after.images, 0);
+    let report = lab.run().await;
+    assert_eq!((report.scored, report.decided), (0, 3));
+    assert!(!has_dataset());
 }
 
 fn decision(lab: &Lab) -> String {

@@ -88,13 +88,13 @@ impl ReportError {
 
 /// Reads what a run did, apart from its pictures.
 pub(crate) fn survey(output: &Location) -> Result<Survey, ReportError> {
-    survey::take(output, facts::read(output)?.threshold)
+    survey::take(output, &facts::read(output)?)
 }
 
 /// Reads what a run did, with up to `most` of its pictures.
 fn look(output: &Location, most: usize) -> Result<(Facts, Survey, Vec<Shown>), ReportError> {
     let facts = facts::read(output)?;
-    let mut survey = survey::take(output, facts.threshold)?;
+    let mut survey = survey::take(output, &facts)?;
     let shown = pictures::of(survey.chosen.best(most), &mut survey.problems);
     Ok((facts, survey, shown))
 }

@@ -218,6 +218,12 @@ fn what_a_run_needs_must_be_named() {
 }
 
 #[test]
+fn nothing_is_decided_about_a_dataset_for_later() {
+    let error = with(&["store.dataset=later", "keep.threshold=0.5"]).unwrap_err();
+    assert!(error.to_string().contains("remove one of them"), "{error}");
+}
+
+#[test]
 fn a_pipeline_file_survives_writing_and_reading() {
     let file = parsed(GOOD).unwrap().file;
     let json = serde_json::to_string(&file).unwrap();

@@ -17,6 +17,7 @@ use crate::counts::ScoredCounts;
 use crate::decide::{Decision, pipeline};
 use crate::derive::{PieceFiles, derive};
 use crate::error::{RunError, chain};
+use crate::file::Dataset;
 use crate::keep::Rule;
 use crate::lock::OutputLock;
 use crate::manifest;
@@ -246,12 +247,13 @@ impl Folder<'_> {
             self.rewrite(&scored, &found.rows)?;
             scored = Footer::read(&files.scored)?;
         }
-        if files.follow(&scored) {
+        let dataset = self.dataset();
+        if files.follow(&scored, dataset) {
             return Ok(());
         }
         if let Some(rule) = rule.filter(|_| self.is_decided(&scored)) {
             scored.verify()?;
-            let derived = derive(&files, &scored, rule, &|| self.stop.is_stopped())?;
+            let derived = derive(&files, &scored, (rule, dataset), &|| self.stop.is_stopped())?;
             derived.ok_or_else(stopped)?;
         } else {
             // A run that was stopped brought the piece to some stage; the next one goes on from there.
@@ -295,6 +297,12 @@ impl Folder<'_> {
         Ok(decided.transpose()?.map(|pipeline| pipeline.keep))
     }
 
+    /// When the dataset is written.
+    fn dataset(&self) -> Dataset {
+        let run = self.run.as_ref();
+        run.map_or(Dataset::Now, |run| run.pipeline.store.dataset)
+    }
+
     /// Takes down in both records that all is done: what is counted, and that nothing is left to do.
     fn applied(&mut self, removals: &mut Removals) -> Result<(), RunError> {
         if let (Some(run), Some(rule)) = (&self.run, self.rule()?) {
@@ -325,7 +333,7 @@ impl Folder<'_> {
         for file in run.pieces_of(self.output)? {
             let files = PieceFiles::new(self.output, &file);
             let scored = Footer::read(&files.scored)?;
-            let decided = files.derived(&scored, &rule.digest());
+            let decided = files.derived(&scored, &rule.digest(), self.dataset());
             if let (true, Some(decided)) = (run.has_shard_of(&scored), decided) {
                 counts.pieces += 1;
                 counts.scored.add(&counts_of(&scored).unwrap_or_default());

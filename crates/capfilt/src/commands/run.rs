@@ -1,6 +1,8 @@
 //! `capfilt run`, and running a pipeline for the demo.
 
-use capfilt_pipeline::{Overrides, Pipeline, Progress, Retry, RunContext, RunReport, RunState};
+use capfilt_pipeline::{
+    Dataset, Overrides, Pipeline, Progress, Retry, RunContext, RunReport, RunState,
+};
 use tokio::sync::watch;
 
 use crate::cli;
@@ -95,6 +97,11 @@ fn tell(report: &RunReport, args: &cli::Run, pipeline: &Pipeline, session: &Sess
     ));
     for (reason, count) in scored.rejected.iter().chain(&decided.removed) {
         session.say(format_args!("removed    {count} {reason}"));
+    }
+    if pipeline.file.store.dataset == Dataset::Later {
+        session.say(format_args!(
+            "dataset    left for later: `capfilt decide {output}` makes it"
+        ));
     }
     if record.counts.retried > 0 {
         session.say(format_args!(

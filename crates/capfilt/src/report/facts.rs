@@ -18,6 +18,8 @@ pub(crate) struct Facts {
     pub(crate) name: Option<String>,
     /// `[keep] threshold`, where the pipeline has one.
     pub(crate) threshold: Option<f32>,
+    /// Whether the dataset is left for later: until then every caption stays.
+    pub(crate) has_no_dataset: bool,
     /// What people ask for first.
     pub(crate) main: Vec<(&'static str, String)>,
     /// Every fact with its path in the file, like `runtime.version`.
@@ -41,6 +43,7 @@ pub(crate) fn read(output: &Location) -> Result<Facts, ReportError> {
         threshold: at("/pipeline/keep/threshold")
             .and_then(Value::as_f64)
             .map(narrow),
+        has_no_dataset: at("/pipeline/store/dataset").is_some_and(|when| when == "later"),
         main: main(&value),
         all,
     })

@@ -12,6 +12,7 @@ use capfilt_data::{Batches, Candidate, Footer, Kind, Location, Source, columns};
 
 use super::ReportError;
 use super::chosen::{Chosen, Judged, Row};
+use super::facts::Facts;
 use super::histogram::Histogram;
 
 /// Rows held at once; their texts may be long.
@@ -82,7 +83,7 @@ const MOST_PROBLEMS: usize = 20;
 
 /// Reads every piece of an output folder. A piece that cannot be read is a problem to be shown and
 /// does not stop the others, unless it is the only one.
-pub(crate) fn take(output: &Location, threshold: Option<f32>) -> Result<Survey, ReportError> {
+pub(crate) fn take(output: &Location, facts: &Facts) -> Result<Survey, ReportError> {
     let scored = output.join("scored");
     let files = scored.parquet_files().map_err(ReportError::Read)?;
     if files.is_empty() {
@@ -95,12 +96,12 @@ pub(crate) fn take(output: &Location, threshold: Option<f32>) -> Result<Survey, 
         captions: BTreeMap::new(),
         removals: BTreeMap::new(),
         scores: BTreeMap::new(),
-        chosen: Chosen::new(threshold.unwrap_or(MIDDLE)),
+        chosen: Chosen::new(facts.threshold.unwrap_or(MIDDLE)),
         problems: Vec::new(),
     };
     let mut failed = 0_usize;
     for piece in &files {
-        if let Err(error) = survey.piece(output, piece) {
+        if let Err(error) = survey.piece(output, piece, facts) {
             if files.len() == 1 {
                 return Err(error);
             }
@@ -122,9 +123,13 @@ pub(crate) fn take(output: &Location, threshold: Option<f32>) -> Result<Survey, 
 }
 
 impl Survey {
-    fn piece(&mut self, output: &Location, piece: &Path) -> Result<(), ReportError> {
+    fn piece(&mut self, output: &Location, piece: &Path, facts: &Facts) -> Result<(), ReportError> {
         let path = Arc::new(output.join("scored").join(piece));
-        let mut kept = Kept::open(&output.join("dataset").join(piece))?;
+        let mut kept = if facts.has_no_dataset {
+            Kept::All
+        } else {
+            Kept::Some(Dataset::open(&output.join("dataset").join(piece))?)
+        };
         let columns = [
             columns::ID,
             columns::URL,
@@ -320,14 +325,39 @@ impl Columns<'_> {
     }
 }
 
+/// Which captions of a `scored` file are kept.
+enum Kept {
+    /// All: nothing was decided.
+    All,
+    /// Those of the dataset.
+    Some(Dataset),
+}
+
+impl Kept {
+    /// The captions that were kept of the next row of the `scored` file.
+    fn of(
+        &mut self,
+        id: &str,
+        candidates: &[Candidate],
+    ) -> Result<Vec<(String, Source)>, ReportError> {
+        match self {
+            Self::All => {
+                let all = candidates.iter();
+                Ok(all.map(|one| (one.text.clone(), one.source)).collect())
+            }
+            Self::Some(dataset) => dataset.of(id, candidates),
+        }
+    }
+}
+
 /// The rows of a `dataset` file, which are some of the rows of the `scored` file, in its order.
-struct Kept {
+struct Dataset {
     path: Location,
     batches: Batches,
     rows: VecDeque<(String, Vec<(String, Source)>)>,
 }
 
-impl Kept {
+impl Dataset {
     fn open(path: &Location) -> Result<Self, ReportError> {
         let columns = [columns::ID, columns::CAPTIONS];
         let batches = Footer::read(path)?.batches(Some(&columns), ROWS)?;
@@ -338,8 +368,8 @@ impl Kept {
         })
     }
 
-    /// The captions that were kept of the next row of the `scored` file. Ids may repeat, so the
-    /// captions must be the row's too.
+    /// The captions of the next row of the `scored` file. Ids may repeat, so the captions must be the
+    /// row's too.
     fn of(
         &mut self,
         id: &str,

@@ -9,6 +9,7 @@ use capfilt_data::candidate::{candidates_array, captions_array};
 use capfilt_data::{Candidate, Caption, Kind, PieceWriter, Score, Source, columns};
 
 use super::chosen::Why::Borderline;
+use super::facts::Facts;
 use super::*;
 
 /// A picture of one white pixel.
@@ -24,6 +25,14 @@ struct Made {
 }
 
 const THRESHOLD: f32 = 0.5;
+
+/// What `run.json` would say of it.
+fn with_threshold() -> Facts {
+    Facts {
+        threshold: Some(THRESHOLD),
+        ..Facts::default()
+    }
+}
 
 fn candidates(row: &Made) -> Vec<Candidate> {
     let candidate = |text: &str, source, score: Option<f32>| Candidate {
@@ -233,7 +242,7 @@ fn everything_is_counted_once() {
     let output = tempfile::tempdir().unwrap();
     piece(output.path(), "a", &ROWS, PIXEL);
     piece(output.path(), "deep/b", &ROWS, PIXEL);
-    let survey = survey::take(&output.path().into(), Some(THRESHOLD)).unwrap();
+    let survey = survey::take(&output.path().into(), &with_threshold()).unwrap();
     assert_eq!((survey.pieces, survey.rows), (2, 14));
     let fates = survey.fates;
     assert_eq!(
@@ -274,6 +283,19 @@ fn everything_is_counted_once() {
 }
 
 #[test]
+fn every_caption_stays_where_the_dataset_is_left_for_later() {
+    let output = tempfile::tempdir().unwrap();
+    piece(output.path(), "a", &ROWS, PIXEL);
+    fs_err::remove_dir_all(output.path().join("dataset")).unwrap();
+    let run = r#"{"pipeline": {"store": {"dataset": "later"}}}"#;
+    fs_err::write(output.path().join("run.json"), run).unwrap();
+    let survey = survey(&output.path().into()).unwrap();
+    assert_eq!(survey.captions[&Source::Web].kept, 5);
+    assert_eq!(survey.captions[&Source::Synthetic].kept, 4);
+    assert_eq!(survey.captions[&Source::Synthetic].removed, 0);
+}
+
+#[test]
 fn the_page_is_escaped_and_whole() {
     let output = tempfile::tempdir().unwrap();
     piece(output.path(), "a", &ROWS, PIXEL);
@@ -303,7 +325,7 @@ fn the_page_is_escaped_and_whole() {
 fn borderline_and_worst_come_first() {
     let output = tempfile::tempdir().unwrap();
     piece(output.path(), "a", &ROWS, PIXEL);
-    let survey = survey::take(&output.path().into(), Some(THRESHOLD)).unwrap();
+    let survey = survey::take(&output.path().into(), &with_threshold()).unwrap();
     let best = survey.chosen.best(4);
     let ids: Vec<_> = best
         .iter()

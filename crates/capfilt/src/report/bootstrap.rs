@@ -56,11 +56,22 @@ fn table(summary: &Summary) -> Markup {
                     @for (name, cells) in &summary.rows {
                         tr {
                             th scope="row" { (page::visible(name)) }
-                            @for cell in cells { td.number { (cell) } }
+                            @for cell in cells { (number(cell)) }
                         }
                     }
                 }
             }
+        }
+    }
+}
+
+/// A mean, with the range of the seeds below it.
+fn number(cell: &str) -> Markup {
+    let (mean, range) = cell.split_once(" (").unwrap_or((cell, ""));
+    html! {
+        td.number {
+            (mean)
+            @if let Some(range) = range.strip_suffix(')') { small { (range) } }
         }
     }
 }

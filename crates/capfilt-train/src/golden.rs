@@ -10,6 +10,8 @@
 use std::path::PathBuf;
 
 use burn::tensor::{Device, Tensor, TensorData};
+use rand_chacha::ChaCha8Rng;
+use rand_chacha::rand_core::{Rng as _, SeedableRng as _};
 use safetensors::{Dtype, SafeTensors};
 
 use crate::parameters::{Declaration, Parameters, Stored};
@@ -63,6 +65,13 @@ pub(crate) fn tensors(file: &str) -> std::collections::BTreeMap<String, Stored> 
 /// A JSON file of `tests/golden/train`.
 pub(crate) fn json(file: &str) -> serde_json::Value {
     serde_json::from_slice(&fs_err::read(folder(file)).unwrap()).unwrap()
+}
+
+/// Numbers between -1 and 1 that follow from `seed`.
+pub(crate) fn numbers(seed: u64, count: usize) -> Vec<f32> {
+    let mut random = ChaCha8Rng::seed_from_u64(seed);
+    let numbers = std::iter::repeat_with(|| random.next_u32() as f32 / (u32::MAX / 2) as f32 - 1.0);
+    numbers.take(count).collect()
 }
 
 /// A device for tests.

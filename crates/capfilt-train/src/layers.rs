@@ -118,11 +118,11 @@ pub(crate) fn layer_norm(
     weights: &Parameters,
     name: &str,
     x: Tensor<3>,
-    epsilon: f64,
+    epsilon: f32,
 ) -> Tensor<3> {
     let weight = vector(weights, &format!("{name}.weight"));
     let bias = vector(weights, &format!("{name}.bias"));
-    module::layer_norm(x, weight, Some(bias), epsilon)
+    operation::layer_norm(x, weight, bias, epsilon)
 }
 
 /// Activation between the two matrices of a block.

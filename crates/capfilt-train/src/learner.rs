@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use burn::tensor::{Device, Tensor};
 use capfilt_onnx::{SpecialTokens, TokenizerError, Vocabulary};
 use rand_chacha::ChaCha8Rng;
+use rayon::prelude::*;
 
 use crate::data::Batch;
 use crate::draws::generator;
@@ -13,7 +14,7 @@ use crate::layers::{Dropout, patches};
 use crate::model::blip::{Blip, BlipStep, Mode, Momentum, Queue};
 use crate::model::clip::MOST_LOGIT_SCALE;
 use crate::model::{Losses, Pairs};
-use crate::optimizer::{Optimizer, OptimizerConfig};
+use crate::optimizer::{Given, Optimizer, OptimizerConfig};
 use crate::parameters::{Parameters, floats};
 use crate::tokens::Tokens;
 
@@ -201,11 +202,11 @@ impl Learner {
                 }
             });
         }
-        let squares: f32 = gradients
-            .values()
-            .map(|gradient| floats(gradient.clone().square().sum())[0])
-            .sum();
-        numbers.gradient_norm = squares.sqrt();
+        let squares: Vec<f32> = gradients
+            .par_iter()
+            .map(|(_, gradient)| floats(gradient.clone().square().sum())[0])
+            .collect();
+        numbers.gradient_norm = squares.iter().sum::<f32>().sqrt();
         if !numbers.gradient_norm.is_finite() {
             return None;
         }
@@ -214,20 +215,20 @@ impl Learner {
             // As `torch.nn.utils.clip_grad_norm_` has it.
             .map(|most| most / (f64::from(numbers.gradient_norm) + 1e-6))
             .filter(|scale| *scale < 1.0);
-        let optimizer = &mut self.optimizer;
-        self.weights.update(|declaration, value| {
+        let given = self.weights.declarations().filter_map(|declaration| {
             let gradient = gradients.remove(&declaration.name)?;
-            let gradient = match scale {
-                Some(scale) => gradient.mul_scalar(scale),
-                None => gradient,
-            };
-            Some(optimizer.step(
+            Some(Given {
                 declaration,
-                plan.learning_rate,
-                value.clone().inner(),
-                gradient,
-            ))
+                value: self.weights.get(&declaration.name).inner(),
+                gradient: match scale {
+                    Some(scale) => gradient.mul_scalar(scale),
+                    None => gradient,
+                },
+            })
         });
+        let mut values = self.optimizer.step(plan.learning_rate, given.collect());
+        self.weights
+            .update(|declaration, _| values.remove(&declaration.name));
         if let Some((average, decay)) = &mut self.average {
             average.follow(&self.weights, *decay);
         }

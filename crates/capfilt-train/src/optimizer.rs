@@ -7,6 +7,7 @@ use burn::optim::{
     RecordState, StateSink, StateSource,
 };
 use burn::tensor::{Device, Tensor, TensorData};
+use rayon::prelude::*;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -90,6 +91,13 @@ pub(crate) struct OptimizerState {
     pub(crate) steps: BTreeMap<String, u64>,
 }
 
+/// A parameter that takes a step. Neither tensor has gradients of its own.
+pub(crate) struct Given<'a> {
+    pub(crate) declaration: &'a Declaration,
+    pub(crate) value: Tensor<2>,
+    pub(crate) gradient: Tensor<2>,
+}
+
 /// An optimizer with its memory of every parameter.
 pub(crate) struct Optimizer {
     stepper: Box<dyn Stepper>,
@@ -145,16 +153,13 @@ impl Optimizer {
         Self { stepper }
     }
 
-    /// A parameter's value after a step along `gradient`, both without gradients of their own.
+    /// Values of parameters after a step along their gradients, by name.
     pub(crate) fn step(
         &mut self,
-        declaration: &Declaration,
         learning_rate: f64,
-        value: Tensor<2>,
-        gradient: Tensor<2>,
-    ) -> Tensor<2> {
-        self.stepper
-            .step(declaration, learning_rate, value, gradient)
+        given: Vec<Given<'_>>,
+    ) -> BTreeMap<String, Tensor<2>> {
+        self.stepper.step(learning_rate, given)
     }
 
     pub(crate) fn state(&self) -> OptimizerState {
@@ -196,13 +201,7 @@ impl Optimizer {
 }
 
 trait Stepper {
-    fn step(
-        &mut self,
-        declaration: &Declaration,
-        learning_rate: f64,
-        value: Tensor<2>,
-        gradient: Tensor<2>,
-    ) -> Tensor<2>;
+    fn step(&mut self, learning_rate: f64, given: Vec<Given<'_>>) -> BTreeMap<String, Tensor<2>>;
     fn save(&self, sink: &mut StateSink);
     fn load(&mut self, name: &str, source: &mut StateSource, device: &Device) -> Option<()>;
 }
@@ -224,24 +223,36 @@ impl<O: BurnOptimizer> PerParameter<O> {
 }
 
 impl<O: BurnOptimizer> Stepper for PerParameter<O> {
-    fn step(
-        &mut self,
-        declaration: &Declaration,
-        learning_rate: f64,
-        value: Tensor<2>,
-        gradient: Tensor<2>,
-    ) -> Tensor<2> {
-        let optimizer = if declaration.decay {
-            &self.decaying
-        } else {
-            &self.plain
-        };
-        let state = self.states.remove(&declaration.name);
-        let (value, state) = optimizer.step(learning_rate, value, gradient, state);
-        if let Some(state) = state {
-            self.states.insert(declaration.name.clone(), state);
+    fn step(&mut self, learning_rate: f64, given: Vec<Given<'_>>) -> BTreeMap<String, Tensor<2>> {
+        let work: Vec<_> = given
+            .into_iter()
+            .map(|one| {
+                let state = self.states.remove(&one.declaration.name);
+                (one, state)
+            })
+            .collect();
+        // An operation of the library keeps to one core; parameters are many.
+        let done: Vec<_> = work
+            .into_par_iter()
+            .with_max_len(1)
+            .map(|(one, state)| {
+                let optimizer = if one.declaration.decay {
+                    &self.decaying
+                } else {
+                    &self.plain
+                };
+                let (value, state) = optimizer.step(learning_rate, one.value, one.gradient, state);
+                (one.declaration.name.clone(), value, state)
+            })
+            .collect();
+        let mut values = BTreeMap::new();
+        for (name, value, state) in done {
+            if let Some(state) = state {
+                self.states.insert(name.clone(), state);
+            }
+            values.insert(name, value);
         }
-        value
+        values
     }
 
     fn save(&self, sink: &mut StateSink) {

@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use burn::tensor::{Device, Tensor, TensorData};
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::Rng;
+use rayon::prelude::*;
 
 use crate::draws::generator;
 
@@ -247,11 +248,12 @@ impl Parameters {
 
     /// Exponential moving average, in place: m ← d·m + (1 - d)·p for all of its parameters.
     pub(crate) fn follow(&mut self, student: &Self, decay: f64) {
-        for (name, parameter) in &mut self.map {
+        // An operation of the library keeps to one core; parameters are many.
+        self.map.par_iter_mut().for_each(|(name, parameter)| {
             let ours = parameter.tensor.clone().mul_scalar(decay);
             let theirs = student.get(name).inner().mul_scalar(1.0 - decay);
             parameter.tensor = ours + theirs;
-        }
+        });
     }
 
     /// Every parameter, with its gradient's place in the graph.

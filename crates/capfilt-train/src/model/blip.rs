@@ -9,7 +9,7 @@ mod step;
 mod tests;
 mod text;
 
-use burn::tensor::{Int, Tensor};
+use burn::tensor::Tensor;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -128,10 +128,10 @@ pub(crate) enum Role {
 
 /// Epsilon of the image encoder's norms: what Hugging Face's configurations say. (Original
 /// checkpoints were trained with 1e-6.)
-pub(crate) const VISION_EPSILON: f64 = 1e-5;
+pub(crate) const VISION_EPSILON: f32 = 1e-5;
 
 /// Epsilon of the text layers' norms.
-pub(crate) const TEXT_EPSILON: f64 = 1e-12;
+pub(crate) const TEXT_EPSILON: f32 = 1e-12;
 
 /// Added to every weight that negatives are drawn with in pretraining.
 pub(crate) const LEAST_WEIGHT: f32 = 1e-4;
@@ -316,7 +316,7 @@ impl Blip {
             .chain(negatives.texts.iter().copied());
         let logits = self.match_logits(weights, &tokens.select(texts), &cross, dropped);
         let labels: Vec<usize> = (0..3 * count).map(|row| usize::from(row < count)).collect();
-        let loss = cross_entropy(logits.clone(), indices(&labels, &device), 0.0);
+        let loss = cross_entropy(logits.clone(), &labels, 0.0);
         (loss, logits)
     }
 
@@ -337,8 +337,7 @@ impl Blip {
         let rows: Tensor<2> = x.reshape([batch * length, width]);
         let rows = rows.select(0, indices(&places, &device));
         let labels: Vec<usize> = labels.into_iter().map(|label| label as usize).collect();
-        let labels: Tensor<1, Int> = indices(&labels, &device);
-        cross_entropy(self.word_logits(weights, rows), labels, self.smoothing)
+        cross_entropy(self.word_logits(weights, rows), &labels, self.smoothing)
     }
 }
 

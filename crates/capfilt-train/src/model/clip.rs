@@ -146,10 +146,9 @@ impl Clip {
 pub(crate) fn both_ways(images: Tensor<2>, texts: Tensor<2>) -> (Tensor<1>, Tensor<1>) {
     let count = images.dims()[0];
     let right: Vec<usize> = (0..count).collect();
-    let right = indices(&right, &images.device());
     (
-        cross_entropy(images, right.clone(), 0.0),
-        cross_entropy(texts, right, 0.0),
+        cross_entropy(images, &right, 0.0),
+        cross_entropy(texts, &right, 0.0),
     )
 }
 

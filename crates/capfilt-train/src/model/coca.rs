@@ -7,7 +7,7 @@ mod pooler;
 #[cfg(test)]
 mod tests;
 
-use burn::tensor::{Int, Tensor};
+use burn::tensor::Tensor;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -268,7 +268,7 @@ impl Coca {
         let x = Tensor::cat(vec![words, class], 1) + places.unsqueeze::<3>();
         let lengths = tokens.lengths();
         let correct = self.correct_cls_mask || self.variant == Variant::Paper;
-        let mask = Mask::new([batch, length + 1, length + 1], &device, |row, from, to| {
+        let mask = Mask::new([batch, length + 1, length + 1], |row, from, to| {
             if from < length {
                 to <= from
             } else if correct {
@@ -299,7 +299,7 @@ impl Coca {
         image: &Tensor<3>,
     ) -> Tensor<3> {
         let upper = self.upper();
-        let mask = Mask::causal(x.dims()[1], &x.device());
+        let mask = Mask::causal(x.dims()[1]);
         for layer in 0..self.upper_layers {
             x = match self.variant {
                 Variant::OpenClip => {
@@ -342,8 +342,7 @@ impl Coca {
                 .reshape([batch * length, width])
                 .select(0, indices(&places, &device));
             let labels: Vec<usize> = labels.into_iter().map(|label| label as usize).collect();
-            let labels: Tensor<1, Int> = indices(&labels, &device);
-            let loss = cross_entropy(Self::word_logits(weights, rows), labels, 0.0);
+            let loss = cross_entropy(Self::word_logits(weights, rows), &labels, 0.0);
             losses.push_weighted("caption", loss, self.caption_weight);
         }
         losses

@@ -79,7 +79,7 @@ impl Dual<'_> {
         let words = embed(weights, "token_embedding.weight", tokens.tensor(&device));
         let places = weights.get("positional_embedding");
         let places = places.narrow(0, 0, tokens.width()).unsqueeze::<3>();
-        let mask = Mask::causal(tokens.width(), &device);
+        let mask = Mask::causal(tokens.width());
         let x = self.text_tower().run(weights, words + places, Some(&mask));
         layer_norm(weights, "ln_final", x, EPSILON)
     }

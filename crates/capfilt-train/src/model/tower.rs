@@ -8,7 +8,7 @@ use crate::operation::{Mask, attention};
 use crate::parameters::Parameters;
 
 /// Epsilon of all norms.
-pub(crate) const EPSILON: f64 = 1e-5;
+pub(crate) const EPSILON: f32 = 1e-5;
 
 /// Blocks one after the other.
 #[derive(Clone, Debug)]

@@ -14,6 +14,8 @@ use burn::backend::{Backend, Dispatch, Flex, backend_extension};
 use burn::tensor::{Tensor, TensorData};
 use rayon::prelude::*;
 
+use super::lanes::exp_of_negative;
+
 /// Numbers that one core takes at a time.
 const CHUNK: usize = 1 << 14;
 
@@ -112,28 +114,6 @@ fn normal(x: f32) -> (f32, f32) {
     let tail = 0.5 * p * falling;
     let below = if x < 0.0 { tail } else { 1.0 - tail };
     (below, falling * 0.398_942_3)
-}
-
-/// exp(-u) for u ≥ 0: 2ⁿ·exp(r) with n the nearest whole number to -u/ln 2.
-#[inline]
-fn exp_of_negative(u: f32) -> f32 {
-    // Adding it rounds to a whole number, which then stands in the lowest bits.
-    const ROUND: f32 = 12_582_912.0;
-    let u = u.min(87.0);
-    let shifted = ROUND - u * std::f32::consts::LOG2_E;
-    let n = shifted - ROUND;
-    // ln 2 in two parts, of which n times the first is exact.
-    let r = (-u - n * 0.693_359_4) + n * 2.121_944_4e-4;
-    let p =
-        ((((1.0 / 720.0 * r + 1.0 / 120.0) * r + 1.0 / 24.0) * r + 1.0 / 6.0) * r + 0.5) * r * r
-            + r
-            + 1.0;
-    let exponent = shifted
-        .to_bits()
-        .wrapping_sub(ROUND.to_bits())
-        .wrapping_add(127)
-        << 23;
-    p * f32::from_bits(exponent)
 }
 
 #[cfg(test)]

@@ -35,7 +35,13 @@ fn steps(name: &str, config: &OptimizerConfig, learning_rate: f64, decays: impl 
                     .unwrap();
             }
             let gradient = tensor_of(&gradients[step * size..(step + 1) * size]);
-            value = optimizer.step(&declaration, learning_rate, value, gradient);
+            let given = Given {
+                declaration: &declaration,
+                value,
+                gradient,
+            };
+            let mut stepped = optimizer.step(learning_rate, vec![given]);
+            value = stepped.remove(&declaration.name).unwrap();
             let expected = &expected[step * size..(step + 1) * size];
             close(
                 &format!("{name}.{tensor} after step {step}"),

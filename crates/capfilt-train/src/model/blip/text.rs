@@ -175,12 +175,7 @@ impl Blip {
         let x = words + places.unsqueeze::<3>();
         let x = layer_norm(weights, &named("embeddings.LayerNorm"), x, TEXT_EPSILON);
         let mut x = dropout(x, dropped);
-        let mask = Mask::of_lengths(
-            tokens.lengths(),
-            tokens.width(),
-            role == Role::Decoder,
-            &device,
-        );
+        let mask = Mask::of_lengths(tokens.lengths(), tokens.width(), role == Role::Decoder);
         for number in 0..self.text.layers {
             let layer = format!("encoder.layer.{number}");
             let block = format!("{layer}.attention");

@@ -146,17 +146,28 @@ pub fn outlook(
             return Ok(Outlook::Changed);
         }
         let file = step.file(all, layout)?;
-        if mark.digest != digest(step, all, layout, &marks, file.as_deref()) {
-            return Ok(Outlook::Changed);
+        let digest = digest(step, all, layout, &marks, file.as_deref());
+        let found = mark.outlook(&digest, &layout.result(step));
+        if matches!(found, Outlook::Done { .. }) {
+            done.insert(&step.name);
         }
-        let seconds = mark.seconds;
-        if mark.state == State::Begun || !layout.result(step).exists() {
-            return Ok(Outlook::Begun { seconds });
-        }
-        done.insert(&step.name);
-        Ok(Outlook::Done { seconds })
+        Ok(found)
     });
     looked.collect()
+}
+
+impl Mark {
+    /// What it says of a step that is told what `digest` is of, and fills `result`.
+    fn outlook(&self, digest: &str, result: &Path) -> Outlook {
+        let seconds = self.seconds;
+        if self.digest != digest {
+            Outlook::Changed
+        } else if self.state == State::Done && result.exists() {
+            Outlook::Done { seconds }
+        } else {
+            Outlook::Begun { seconds }
+        }
+    }
 }
 
 impl Ledger {
@@ -196,18 +207,20 @@ impl Ledger {
     pub fn begin(&mut self, step: &Step, all: &BootstrapFile) -> Result<State, LedgerError> {
         let file = step.file(all, &self.layout)?;
         let digest = digest(step, all, &self.layout, &self.marks, file.as_deref());
-        let before = self.marks.get(&step.name);
-        let is_same = before.is_some_and(|mark| mark.digest == digest);
         let result = self.layout.result(step);
-        if is_same && before.is_some_and(|mark| mark.state == State::Done) && result.exists() {
-            return Ok(State::Done);
-        }
-        let seconds = before.filter(|_| is_same).map_or(0.0, |mark| mark.seconds);
-        // A run takes over by itself what an edited pipeline leaves as it was.
-        let takes_over = matches!(step.kind, Kind::Run { .. });
-        if !is_same && !takes_over && result.is_dir() {
-            fs_err::remove_dir_all(&result).map_err(at(&result))?;
-        }
+        let before = self.marks.get(&step.name);
+        let seconds = match before.map(|mark| mark.outlook(&digest, &result)) {
+            Some(Outlook::Done { .. }) => return Ok(State::Done),
+            Some(Outlook::Begun { seconds }) => seconds,
+            Some(Outlook::Changed | Outlook::New) | None => {
+                // A run takes over by itself what an edited pipeline leaves as it was.
+                let takes_over = matches!(step.kind, Kind::Run { .. });
+                if !takes_over && result.is_dir() {
+                    fs_err::remove_dir_all(&result).map_err(at(&result))?;
+                }
+                0.0
+            }
+        };
         if let Some(text) = file {
             let path = self.layout.file(&step.name);
             let folder = path.parent().unwrap_or(&self.layout.output);

@@ -3,16 +3,14 @@
 use std::sync::Arc;
 
 use burn::backend::autodiff::Autodiff;
-use burn::backend::autodiff::checkpoint::base::Checkpointer;
 use burn::backend::autodiff::checkpoint::strategy::CheckpointStrategy;
-use burn::backend::autodiff::grads::Gradients;
-use burn::backend::autodiff::ops::{Backward, Ops, OpsKind, unary};
 use burn::backend::tensor::FloatTensor;
 use burn::backend::{Backend, Dispatch, Flex, backend_extension};
 use burn::tensor::{Tensor, TensorData};
 use rayon::prelude::*;
 
 use super::lanes::{falling, most, sum};
+use super::{Saved, tracked};
 
 /// Rows that one core takes at a time.
 const ROWS: usize = 8;
@@ -82,7 +80,7 @@ impl CrossEntropy for Flex {
 
 /// What the gradient needs.
 #[derive(Clone, Debug)]
-struct Saved {
+struct Kept {
     logits: FloatTensor<Flex>,
     labels: Arc<[usize]>,
     smoothing: f32,
@@ -90,13 +88,13 @@ struct Saved {
     totals: Arc<Vec<f32>>,
 }
 
-impl Saved {
-    /// The gradient of logits: (p - (1 - s)·y - s/C)/R times that of the mean, y being 1 at the label.
+impl Saved<1> for Kept {
+    /// That of logits: (p - (1 - s)·y - s/C)/R times that of the mean, y being 1 at the label.
     #[expect(
         clippy::cast_precision_loss,
         reason = "a batch has few rows, a vocabulary few words"
     )]
-    fn gradient(&self, gradient: &FloatTensor<Flex>) -> FloatTensor<Flex> {
+    fn gradients(&self, gradient: &FloatTensor<Flex>) -> [FloatTensor<Flex>; 1] {
         let gradient = gradient.to_contiguous();
         let gradient = gradient.as_slice::<f32>().unwrap_or_default();
         let share = gradient.iter().sum::<f32>() / self.labels.len() as f32;
@@ -116,7 +114,9 @@ impl Saved {
                 }
                 values[label] -= share * (1.0 - self.smoothing);
             });
-        FloatTensor::<Flex>::from_data(TensorData::new(values, shape))
+        [FloatTensor::<Flex>::from_data(TensorData::new(
+            values, shape,
+        ))]
     }
 }
 
@@ -126,38 +126,15 @@ impl<C: CheckpointStrategy> CrossEntropy for Autodiff<Flex, C> {
         labels: Arc<[usize]>,
         smoothing: f32,
     ) -> FloatTensor<Self> {
-        #[derive(Debug)]
-        struct Step;
-
-        impl Backward<Flex, 1> for Step {
-            type State = Saved;
-
-            fn backward(self, ops: Ops<Saved, 1>, gradients: &mut Gradients, _: &mut Checkpointer) {
-                let saved = ops.state;
-                unary::<Flex, _>(ops.parents, ops.node, gradients, |gradient| {
-                    saved.gradient(&gradient)
-                });
-            }
-        }
-
         let given = logits.primitive().to_contiguous();
         let (mean, totals) = forward(&given, &labels, smoothing);
-        match Step
-            .prepare::<C>([logits.node()])
-            .compute_bound()
-            .stateful()
-        {
-            OpsKind::Tracked(prepared) => {
-                let saved = Saved {
-                    logits: given,
-                    labels,
-                    smoothing,
-                    totals: Arc::new(totals),
-                };
-                prepared.finish(saved, mean)
-            }
-            OpsKind::UnTracked(prepared) => prepared.finish(mean),
-        }
+        let kept = Kept {
+            logits: given,
+            labels,
+            smoothing,
+            totals: Arc::new(totals),
+        };
+        tracked::<C, _, 1>([logits.node()], kept, mean)
     }
 }
 

@@ -5,16 +5,14 @@
 use std::sync::Arc;
 
 use burn::backend::autodiff::Autodiff;
-use burn::backend::autodiff::checkpoint::base::Checkpointer;
 use burn::backend::autodiff::checkpoint::strategy::CheckpointStrategy;
-use burn::backend::autodiff::grads::Gradients;
-use burn::backend::autodiff::ops::{Backward, Ops, OpsKind};
 use burn::backend::tensor::FloatTensor;
 use burn::backend::{Backend, Dispatch, Flex, backend_extension};
 use burn::tensor::{Tensor, TensorData};
 use rayon::prelude::*;
 
 use super::lanes::sum;
+use super::{Saved, tracked};
 
 /// Rows that one core takes at a time. Sums over rows are taken in these groups, so that they do not
 /// depend on how many cores there are.
@@ -107,13 +105,13 @@ fn moments_of(row: &[f32], epsilon: f32) -> Moments {
 
 /// What the gradients need.
 #[derive(Clone, Debug)]
-struct Saved {
+struct Kept {
     x: FloatTensor<Flex>,
     weight: FloatTensor<Flex>,
     moments: Arc<Vec<Moments>>,
 }
 
-impl Saved {
+impl Saved<3> for Kept {
     /// The gradients of x, weight and bias. With x̂ = (x - mean)·s and g = gradient·weight, that of x is
     /// s·(g - mean(g) - x̂·mean(g·x̂)), of weight Σ gradient·x̂, of bias Σ gradient.
     fn gradients(&self, gradient: &FloatTensor<Flex>) -> [FloatTensor<Flex>; 3] {
@@ -186,37 +184,15 @@ impl<C: CheckpointStrategy> LayerNorm for Autodiff<Flex, C> {
         bias: FloatTensor<Self>,
         epsilon: f32,
     ) -> FloatTensor<Self> {
-        #[derive(Debug)]
-        struct Step;
-
-        impl Backward<Flex, 3> for Step {
-            type State = Saved;
-
-            fn backward(self, ops: Ops<Saved, 3>, gradients: &mut Gradients, _: &mut Checkpointer) {
-                let gradient = gradients.consume::<Flex>(&ops.node);
-                let found = ops.state.gradients(&gradient);
-                for (parent, gradient) in ops.parents.into_iter().zip(found) {
-                    if let Some(parent) = parent {
-                        gradients.register::<Flex>(parent.id, gradient);
-                    }
-                }
-            }
-        }
-
-        let nodes = [x.node(), weight.node(), bias.node()];
         let given = x.primitive().to_contiguous();
         let (values, moments) = forward(&given, weight.primitive(), bias.primitive(), epsilon);
-        match Step.prepare::<C>(nodes).compute_bound().stateful() {
-            OpsKind::Tracked(prepared) => {
-                let saved = Saved {
-                    x: given,
-                    weight: weight.primitive().clone(),
-                    moments: Arc::new(moments),
-                };
-                prepared.finish(saved, values)
-            }
-            OpsKind::UnTracked(prepared) => prepared.finish(values),
-        }
+        let nodes = [x.node(), weight.node(), bias.node()];
+        let kept = Kept {
+            x: given,
+            weight: weight.primitive().clone(),
+            moments: Arc::new(moments),
+        };
+        tracked::<C, _, 3>(nodes, kept, values)
     }
 }
 

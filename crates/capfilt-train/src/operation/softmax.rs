@@ -3,16 +3,14 @@
 use std::sync::Arc;
 
 use burn::backend::autodiff::Autodiff;
-use burn::backend::autodiff::checkpoint::base::Checkpointer;
 use burn::backend::autodiff::checkpoint::strategy::CheckpointStrategy;
-use burn::backend::autodiff::grads::Gradients;
-use burn::backend::autodiff::ops::{Backward, Ops, OpsKind, unary};
 use burn::backend::tensor::FloatTensor;
 use burn::backend::{Backend, Dispatch, Flex, backend_extension};
 use burn::tensor::{Tensor, TensorData};
 use rayon::prelude::*;
 
 use super::lanes::{falling, most, sum};
+use super::{Saved, tracked};
 
 /// Rows that one core takes at a time.
 const ROWS: usize = 64;
@@ -144,30 +142,38 @@ fn divide(values: &mut [f32]) {
     }
 }
 
-/// The gradient of scores: with the result P and its gradient D, it is scale·P·(D - ΣP·D).
-fn backward(
-    result: &FloatTensor<Flex>,
-    gradient: &FloatTensor<Flex>,
+/// What the gradient needs.
+#[derive(Clone, Debug)]
+struct Kept {
+    result: FloatTensor<Flex>,
     scale: f32,
-) -> FloatTensor<Flex> {
-    let gradient = gradient.to_contiguous();
-    let shape = result.layout().shape().clone();
-    let width = shape[3].max(1);
-    let result = result.as_slice::<f32>().unwrap_or_default();
-    let mut values = gradient.as_slice::<f32>().unwrap_or_default().to_vec();
-    values
-        .par_chunks_mut(ROWS * width)
-        .zip(result.par_chunks(ROWS * width))
-        .for_each(|(values, result)| {
-            let rows = values.chunks_exact_mut(width);
-            for (values, result) in rows.zip(result.chunks_exact(width)) {
-                let along = sum(values, result, |gradient, share| gradient * share);
-                for (value, &share) in values.iter_mut().zip(result) {
-                    *value = scale * share * (*value - along);
+}
+
+impl Saved<1> for Kept {
+    /// That of scores: with the result P and its gradient D, it is scale·P·(D - ΣP·D).
+    fn gradients(&self, gradient: &FloatTensor<Flex>) -> [FloatTensor<Flex>; 1] {
+        let (result, scale) = (&self.result, self.scale);
+        let gradient = gradient.to_contiguous();
+        let shape = result.layout().shape().clone();
+        let width = shape[3].max(1);
+        let result = result.as_slice::<f32>().unwrap_or_default();
+        let mut values = gradient.as_slice::<f32>().unwrap_or_default().to_vec();
+        values
+            .par_chunks_mut(ROWS * width)
+            .zip(result.par_chunks(ROWS * width))
+            .for_each(|(values, result)| {
+                let rows = values.chunks_exact_mut(width);
+                for (values, result) in rows.zip(result.chunks_exact(width)) {
+                    let along = sum(values, result, |gradient, share| gradient * share);
+                    for (value, &share) in values.iter_mut().zip(result) {
+                        *value = scale * share * (*value - along);
+                    }
                 }
-            }
-        });
-    FloatTensor::<Flex>::from_data(TensorData::new(values, shape))
+            });
+        [FloatTensor::<Flex>::from_data(TensorData::new(
+            values, shape,
+        ))]
+    }
 }
 
 impl<C: CheckpointStrategy> Softmax for Autodiff<Flex, C> {
@@ -176,35 +182,12 @@ impl<C: CheckpointStrategy> Softmax for Autodiff<Flex, C> {
         scale: f32,
         mask: Option<Mask>,
     ) -> FloatTensor<Self> {
-        #[derive(Debug)]
-        struct Step;
-
-        impl Backward<Flex, 1> for Step {
-            /// The result, and the scale.
-            type State = (FloatTensor<Flex>, f32);
-
-            fn backward(
-                self,
-                ops: Ops<Self::State, 1>,
-                gradients: &mut Gradients,
-                _: &mut Checkpointer,
-            ) {
-                let (result, scale) = ops.state;
-                unary::<Flex, _>(ops.parents, ops.node, gradients, |gradient| {
-                    backward(&result, &gradient, scale)
-                });
-            }
-        }
-
         let result = Flex::fused_softmax(scores.primitive().clone(), scale, mask);
-        match Step
-            .prepare::<C>([scores.node()])
-            .compute_bound()
-            .stateful()
-        {
-            OpsKind::Tracked(prepared) => prepared.finish((result.clone(), scale), result),
-            OpsKind::UnTracked(prepared) => prepared.finish(result),
-        }
+        let kept = Kept {
+            result: result.clone(),
+            scale,
+        };
+        tracked::<C, _, 1>([scores.node()], kept, result)
     }
 }
 

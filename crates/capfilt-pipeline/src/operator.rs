@@ -172,6 +172,23 @@ impl<O: Operator> ExecutionPlan for StageExec<O> {
     }
 }
 
+/// What there is to do for a row.
+pub(crate) enum Asked<A> {
+    /// Nothing.
+    Nothing,
+    /// Nothing more: this is known of it already.
+    Known(A),
+    /// This, in a task of its own.
+    Work(BoxFuture<'static, Result<A>>),
+}
+
+impl<A> Asked<A> {
+    /// The work of `future`.
+    pub(crate) fn work(future: impl Future<Output = Result<A>> + Send + 'static) -> Self {
+        Self::Work(Box::pin(future))
+    }
+}
+
 /// Work that is done for each row on its own, many rows at a time.
 pub(crate) trait RowWork: Send + Sync + 'static {
     /// What is learnt about a row.
@@ -181,8 +198,8 @@ pub(crate) trait RowWork: Send + Sync + 'static {
     /// as many as the window admits.
     fn in_flight(&self) -> usize;
 
-    /// The work for the only row of `row`, which is still in; `None` where there is nothing to do.
-    fn ask(&self, row: &RecordBatch) -> Result<Option<BoxFuture<'static, Result<Self::Answer>>>>;
+    /// What to do for `row`, which is still in.
+    fn ask(&self, row: &Place) -> Result<Asked<Self::Answer>>;
 
     /// The rows with what was learnt about them; `None` where nothing was asked.
     fn learn(&self, rows: &RecordBatch, answers: Vec<Option<Self::Answer>>) -> Result<RecordBatch>;
@@ -204,23 +221,21 @@ pub(crate) fn for_each_row<W: RowWork>(
         let done = rows(input)
             .map(|row| async move {
                 let row: Place = row?;
-                let asked = {
-                    let row = row.cut();
-                    if is_rejected(&row, 0)? {
-                        None
-                    } else {
-                        work.ask(&row)?
-                    }
+                let asked = if is_rejected(row.batch(), row.row())? {
+                    Asked::Nothing
+                } else {
+                    work.ask(&row)?
                 };
-                // A task of its own goes on while nobody polls this stream.
                 let answer = match asked {
-                    Some(asked) => Some(
+                    Asked::Nothing => None,
+                    Asked::Known(answer) => Some(answer),
+                    // A task of its own goes on while nobody polls this stream.
+                    Asked::Work(asked) => Some(
                         SpawnedTask::spawn(asked)
                             .join()
                             .await
                             .map_err(|error| DataFusionError::External(Box::new(error)))??,
                     ),
-                    None => None,
                 };
                 Ok::<_, DataFusionError>((row, answer))
             })

@@ -44,6 +44,16 @@ impl Place {
         })
     }
 
+    /// The batch in which the row lies.
+    pub(crate) fn batch(&self) -> &RecordBatch {
+        &self.batch
+    }
+
+    /// Where it lies there.
+    pub(crate) const fn row(&self) -> usize {
+        self.row
+    }
+
     /// The row cut out.
     pub(crate) fn cut(&self) -> RecordBatch {
         self.batch.slice(self.row, 1)

@@ -1,8 +1,6 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use futures::FutureExt;
-
 use super::*;
 use crate::row::numbers;
 use crate::test_shards::{Row, column_texts, input, rows};
@@ -20,16 +18,13 @@ impl RowWork for Numbering {
         self.in_flight
     }
 
-    fn ask(&self, row: &RecordBatch) -> Result<Option<BoxFuture<'static, Result<u64>>>> {
+    fn ask(&self, row: &Place) -> Result<Asked<u64>> {
         self.asked.fetch_add(1, Ordering::SeqCst);
-        let number = numbers(row)?.value(0);
-        Ok(Some(
-            async move {
-                tokio::time::sleep(Duration::from_millis(20_u64.saturating_sub(number))).await;
-                Ok(number)
-            }
-            .boxed(),
-        ))
+        let number = numbers(row.batch())?.value(row.row());
+        Ok(Asked::work(async move {
+            tokio::time::sleep(Duration::from_millis(20_u64.saturating_sub(number))).await;
+            Ok(number)
+        }))
     }
 
     fn learn(&self, rows: &RecordBatch, answers: Vec<Option<u64>>) -> Result<RecordBatch> {
@@ -161,16 +156,13 @@ impl RowWork for Endless {
         4
     }
 
-    fn ask(&self, _: &RecordBatch) -> Result<Option<BoxFuture<'static, Result<()>>>> {
+    fn ask(&self, _: &Place) -> Result<Asked<()>> {
         let held = Arc::clone(&self.0);
-        Ok(Some(
-            async move {
-                std::future::pending::<()>().await;
-                drop(held);
-                Ok(())
-            }
-            .boxed(),
-        ))
+        Ok(Asked::work(async move {
+            std::future::pending::<()>().await;
+            drop(held);
+            Ok(())
+        }))
     }
 
     fn learn(&self, rows: &RecordBatch, _: Vec<Option<()>>) -> Result<RecordBatch> {

@@ -12,13 +12,12 @@ use capfilt_image::Square;
 use capfilt_models::{CaptionOptions, Decoding, row_seed};
 use datafusion::error::Result;
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
-use futures::future::BoxFuture;
-use futures::{FutureExt, Stream};
+use futures::Stream;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::operator::{Operator, RowWork, for_each_row};
-use crate::row::{self, project, replace, text_at, texts, without_pixels};
+use crate::operator::{Asked, Operator, RowWork, for_each_row};
+use crate::row::{self, Place, project, replace, text_at, texts, without_pixels};
 use crate::shelf::{Shelf, answered, tensor};
 use crate::stages::decode::pixels;
 
@@ -127,28 +126,26 @@ impl RowWork for Captioning {
         3 * self.caption.options.batch.get()
     }
 
-    fn ask(&self, row: &RecordBatch) -> Result<Option<BoxFuture<'static, Result<Candidate>>>> {
+    fn ask(&self, row: &Place) -> Result<Asked<Candidate>> {
+        let row = &row.cut();
         let Some(pixels) = pixels(row, self.caption.square)? else {
-            return Ok(None);
+            return Ok(Asked::Nothing);
         };
         let id = text_at(texts(row, columns::ID)?, 0).unwrap_or_default();
         let seed = row_seed(self.caption.options.seed, &self.caption.stage, id);
         let (shelf, caption) = (Arc::clone(&self.shelf), Arc::clone(&self.caption));
-        Ok(Some(
-            async move {
-                let captioner = shelf.captioner(&caption.stage, &caption.options).await?;
-                let tensor = tensor(captioner.preprocess(), pixels).await?;
-                let written = answered(captioner.caption(tensor, seed).await)?;
-                Ok(Candidate {
-                    text: written.text,
-                    source: Source::Synthetic,
-                    by: Some(caption.stage.clone()),
-                    log_prob: Some(written.log_prob),
-                    scores: Vec::new(),
-                })
-            }
-            .boxed(),
-        ))
+        Ok(Asked::work(async move {
+            let captioner = shelf.captioner(&caption.stage, &caption.options).await?;
+            let tensor = tensor(captioner.preprocess(), pixels).await?;
+            let written = answered(captioner.caption(tensor, seed).await)?;
+            Ok(Candidate {
+                text: written.text,
+                source: Source::Synthetic,
+                by: Some(caption.stage.clone()),
+                log_prob: Some(written.log_prob),
+                scores: Vec::new(),
+            })
+        }))
     }
 
     fn learn(&self, rows: &RecordBatch, answers: Vec<Option<Candidate>>) -> Result<RecordBatch> {

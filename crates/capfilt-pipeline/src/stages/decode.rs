@@ -21,15 +21,14 @@ use capfilt_image::{
 };
 use datafusion::error::Result;
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
-use futures::future::BoxFuture;
-use futures::{FutureExt, Stream};
+use futures::Stream;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
 use crate::at_once::processors;
-use crate::operator::{Operator, RowWork, for_each_row};
+use crate::operator::{Asked, Operator, RowWork, for_each_row};
 use crate::row::{
-    Rejection, column, image_at, image_with_bytes, pixels_name, reject, replace, with_pixels,
+    Place, Rejection, column, image_at, image_with_bytes, pixels_name, reject, replace, with_pixels,
 };
 
 use crate::shelf::blocking;
@@ -160,6 +159,10 @@ impl JsonSchema for Pixels {
     }
 }
 
+/// A file up to this size is followed through its structure where it is: that takes a few
+/// microseconds, and another thread would take as many to hand it over.
+const AT_ONCE_BYTES: usize = 64 << 10;
+
 /// The operator of a `decode` stage.
 #[derive(Clone, Debug)]
 pub(crate) struct DecodeRows {
@@ -266,13 +269,20 @@ impl RowWork for Decoding {
         processors() + 1
     }
 
-    fn ask(&self, row: &RecordBatch) -> Result<Option<BoxFuture<'static, Result<Answer>>>> {
+    fn ask(&self, row: &Place) -> Result<Asked<Answer>> {
         let row = row.clone();
         let decode = Arc::clone(&self.decode);
+        if let Some(bytes) = image_at(row.batch(), row.row())?
+            && bytes.len() <= AT_ONCE_BYTES
+            && let Some(answer) = decode.by_structure(bytes)
+        {
+            return Ok(Asked::Known(answer));
+        }
         let work = move || -> Result<Answer> {
-            Ok(image_at(&row, 0)?.map_or_else(missing, |bytes| decode.look_at(bytes)))
+            let bytes = image_at(row.batch(), row.row())?;
+            Ok(bytes.map_or_else(missing, |bytes| decode.look_at(bytes)))
         };
-        Ok(Some(async move { blocking(work).await? }.boxed()))
+        Ok(Asked::work(async move { blocking(work).await? }))
     }
 
     fn learn(&self, rows: &RecordBatch, answers: Vec<Option<Answer>>) -> Result<RecordBatch> {
@@ -346,20 +356,27 @@ fn missing() -> Answer {
 }
 
 impl DecodeRows {
+    /// What there is to know of the picture in `bytes` where its structure is enough.
+    fn by_structure(&self, bytes: &[u8]) -> Option<Answer> {
+        let needs_pixels = self.hashes || !self.squares.is_empty();
+        if self.options.check != Check::Structure || needs_pixels {
+            return None;
+        }
+        let resize = self.options.resize;
+        match capfilt_image::check(bytes, &self.decoding()) {
+            Err(error) => Some(refused(&error)),
+            Ok(probe) => {
+                let came = (probe.width, probe.height);
+                let stays = resize.is_none_or(|resize| resize.size(came).is_none());
+                stays.then(|| self.as_it_came(came))
+            }
+        }
+    }
+
     /// What there is to know of the picture in `bytes`.
     fn look_at(&self, bytes: &[u8]) -> Answer {
-        let needs_pixels = self.hashes || !self.squares.is_empty();
-        if self.options.check == Check::Structure && !needs_pixels {
-            let options = self.decoding();
-            let needs_pixels = |came| {
-                let resize = self.options.resize;
-                resize.is_some_and(|resize| resize.size(came).is_some())
-            };
-            match capfilt_image::check(bytes, &options).map(|probe| (probe.width, probe.height)) {
-                Err(error) => return refused(&error),
-                Ok(came) if !needs_pixels(came) => return self.as_it_came(came),
-                Ok(_) => {}
-            }
+        if let Some(answer) = self.by_structure(bytes) {
+            return answer;
         }
         match self.decode(bytes) {
             Ok((picture, came)) => self.judge(bytes, picture, came),

@@ -16,9 +16,9 @@ use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use futures::future::BoxFuture;
 use futures::{FutureExt, Stream};
 
-use crate::operator::{Operator, RowWork, for_each_row};
+use crate::operator::{Asked, Operator, RowWork, for_each_row};
 use crate::row::{
-    Rejection, column, image_at, image_with_bytes, numbers, reject, replace, text_at, texts,
+    Place, Rejection, column, image_at, image_with_bytes, numbers, reject, replace, text_at, texts,
 };
 use crate::shelf::Shelf;
 use crate::window::{self, Window};
@@ -96,35 +96,33 @@ impl RowWork for Fetching {
         window::FETCHING
     }
 
-    fn ask(&self, row: &RecordBatch) -> Result<Option<BoxFuture<'static, Result<Answer>>>> {
-        if image_at(row, 0)?.is_some() {
-            return Ok(None);
+    fn ask(&self, place: &Place) -> Result<Asked<Answer>> {
+        let (batch, row) = (place.batch(), place.row());
+        if image_at(batch, row)?.is_some() {
+            return Ok(Asked::Nothing);
         }
-        let url = text_at(texts(row, columns::URL)?, 0).map(str::to_owned);
+        let url = text_at(texts(batch, columns::URL)?, row).map(str::to_owned);
         let Some(url) = url.filter(|url| !url.trim().is_empty()) else {
-            return Ok(Some(async { Ok(Answer::NoUrl) }.boxed()));
+            return Ok(Asked::Known(Answer::NoUrl));
         };
-        let number = numbers(row)?.value(0);
+        let number = numbers(batch)?.value(row);
         let (shelf, window) = (Arc::clone(&self.shelf), self.window.clone());
         let fetch = Arc::clone(&self.fetch);
-        Ok(Some(
-            async move {
-                let fetcher = shelf.fetcher(&fetch.stage, &fetch.options).await?;
-                let Some(window) = window else {
-                    return Ok(Answer::Fetched(fetcher.fetch(&url).await));
-                };
-                let room = RoomInWindow {
-                    window,
-                    row: number,
-                };
-                let fetched = fetcher.fetch_into(&url, &room).await;
-                if let Some(body) = &fetched.body {
-                    room.window.hold(number, body.len() as u64);
-                }
-                Ok(Answer::Fetched(fetched))
+        Ok(Asked::work(async move {
+            let fetcher = shelf.fetcher(&fetch.stage, &fetch.options).await?;
+            let Some(window) = window else {
+                return Ok(Answer::Fetched(fetcher.fetch(&url).await));
+            };
+            let room = RoomInWindow {
+                window,
+                row: number,
+            };
+            let fetched = fetcher.fetch_into(&url, &room).await;
+            if let Some(body) = &fetched.body {
+                room.window.hold(number, body.len() as u64);
             }
-            .boxed(),
-        ))
+            Ok(Answer::Fetched(fetched))
+        }))
     }
 
     fn learn(&self, rows: &RecordBatch, answers: Vec<Option<Answer>>) -> Result<RecordBatch> {

@@ -14,13 +14,12 @@ use capfilt_image::Square;
 use capfilt_models::{FirstToken, MatchOptions, TextScore};
 use datafusion::error::Result;
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
-use futures::future::BoxFuture;
-use futures::{FutureExt, Stream};
+use futures::Stream;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::operator::{Operator, RowWork, for_each_row};
-use crate::row::{self, project, replace, without_pixels};
+use crate::operator::{Asked, Operator, RowWork, for_each_row};
+use crate::row::{self, Place, project, replace, without_pixels};
 use crate::shelf::{Shelf, answered, tensor};
 use crate::stages::caption::batch;
 use crate::stages::decode::pixels;
@@ -119,9 +118,10 @@ impl RowWork for Scoring {
         3 * self.score.options.batch.get()
     }
 
-    fn ask(&self, row: &RecordBatch) -> Result<Option<BoxFuture<'static, Result<Self::Answer>>>> {
+    fn ask(&self, row: &Place) -> Result<Asked<Self::Answer>> {
+        let row = &row.cut();
         let Some(pixels) = pixels(row, self.score.square)? else {
-            return Ok(None);
+            return Ok(Asked::Nothing);
         };
         let candidates = row::candidates(row)?;
         let texts: Vec<String> = candidates
@@ -130,17 +130,14 @@ impl RowWork for Scoring {
             .map(|one| one.text)
             .collect();
         if texts.is_empty() {
-            return Ok(None);
+            return Ok(Asked::Nothing);
         }
         let (shelf, score) = (Arc::clone(&self.shelf), Arc::clone(&self.score));
-        Ok(Some(
-            async move {
-                let matcher = shelf.matcher(&score.stage, &score.options).await?;
-                let tensor = tensor(matcher.preprocess(), pixels).await?;
-                answered(matcher.score(tensor, texts).await)
-            }
-            .boxed(),
-        ))
+        Ok(Asked::work(async move {
+            let matcher = shelf.matcher(&score.stage, &score.options).await?;
+            let tensor = tensor(matcher.preprocess(), pixels).await?;
+            answered(matcher.score(tensor, texts).await)
+        }))
     }
 
     fn learn(&self, rows: &RecordBatch, answers: Vec<Option<Self::Answer>>) -> Result<RecordBatch> {

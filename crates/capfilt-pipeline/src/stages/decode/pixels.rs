@@ -8,13 +8,12 @@ use capfilt_data::columns;
 use capfilt_image::Square;
 use datafusion::error::{DataFusionError, Result};
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
-use futures::future::BoxFuture;
-use futures::{FutureExt, Stream};
+use futures::Stream;
 
 use super::{Decode, DecodeRows, Hashes, listed};
 use crate::at_once::processors;
-use crate::operator::{Operator, RowWork, for_each_row};
-use crate::row::{column, image_at, replace, with_pixels};
+use crate::operator::{Asked, Operator, RowWork, for_each_row};
+use crate::row::{Place, column, image_at, replace, with_pixels};
 use crate::shelf::blocking;
 
 /// The operator that decodes stored pictures for later stages: they were checked when they came, and
@@ -76,22 +75,22 @@ impl RowWork for Pixels {
         processors() + 1
     }
 
-    fn ask(&self, row: &RecordBatch) -> Result<Option<BoxFuture<'static, Result<Self::Answer>>>> {
-        let hashes = self.rows.0.hashes && column(row, columns::SHA256)?.is_null(0);
+    fn ask(&self, row: &Place) -> Result<Asked<Self::Answer>> {
+        let hashes = self.rows.0.hashes && column(row.batch(), columns::SHA256)?.is_null(row.row());
         if self.rows.0.squares.is_empty() && !hashes {
-            return Ok(None);
+            return Ok(Asked::Nothing);
         }
         let row = row.clone();
         let rows = Arc::clone(&self.rows);
         let work = move || -> Result<Self::Answer> {
-            let bytes = image_at(&row, 0)?.unwrap_or_default();
+            let bytes = image_at(row.batch(), row.row())?.unwrap_or_default();
             let (picture, _) = rows.0.decode(bytes).map_err(|error| {
                 DataFusionError::Internal(format!("a stored picture cannot be decoded: {error}"))
             })?;
             let hashes = hashes.then(|| Hashes::of(bytes, &picture));
             Ok((rows.0.resized(&picture), hashes))
         };
-        Ok(Some(async move { blocking(work).await? }.boxed()))
+        Ok(Asked::work(async move { blocking(work).await? }))
     }
 
     fn learn(&self, rows: &RecordBatch, answers: Vec<Option<Self::Answer>>) -> Result<RecordBatch> {

@@ -26,4 +26,4 @@ pub use ledger::{Ledger, LedgerError, Outlook, State, outlook};
 pub use results::{ArmResult, DataCounts, Results, ResultsError};
 pub use step::{Kind, Layout, On, Step, StepError, Training};
 pub use steps::{Run, steps};
-pub use summary::{Summary, summarise};
+pub use summary::{Cell, Summary, summarise};

@@ -1,5 +1,7 @@
 //! Arms side by side, over seeds.
 
+use std::fmt::{self, Display};
+
 use serde_json::Value;
 
 use crate::results::{ArmResult, Results};
@@ -7,40 +9,37 @@ use crate::results::{ArmResult, Results};
 #[cfg(test)]
 mod tests;
 
-/// A number over seeds.
-struct Spread {
-    mean: f64,
-    least: f64,
-    most: f64,
-    /// How many seeds have it.
-    seeds: usize,
+/// A number over seeds, as it is shown.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Cell {
+    /// The mean.
+    pub mean: String,
+    /// The least and the most, where there are several seeds: `4.1 to 5.6`.
+    pub range: Option<String>,
 }
 
-impl Spread {
-    fn of(values: &[f64]) -> Option<Self> {
+impl Cell {
+    /// With `digits` behind the point; [`None`] without values.
+    fn of(values: impl Iterator<Item = f64>, digits: usize) -> Option<Self> {
+        let values: Vec<f64> = values.collect();
         let seeds = values.len();
         #[expect(clippy::cast_precision_loss, reason = "a count of seeds")]
         let mean = values.iter().sum::<f64>() / seeds as f64;
+        let least = values.iter().copied().fold(f64::INFINITY, f64::min);
+        let most = values.iter().copied().fold(f64::NEG_INFINITY, f64::max);
         (seeds > 0).then(|| Self {
-            mean,
-            least: values.iter().copied().fold(f64::INFINITY, f64::min),
-            most: values.iter().copied().fold(f64::NEG_INFINITY, f64::max),
-            seeds,
+            mean: format!("{mean:.digits$}"),
+            range: (seeds > 1).then(|| format!("{least:.digits$} to {most:.digits$}")),
         })
     }
+}
 
-    /// `4.9 (4.1 to 5.6)`, with `digits` behind the point; one seed has no range.
-    fn in_words(&self, digits: usize) -> String {
-        let Self {
-            mean,
-            least,
-            most,
-            seeds,
-        } = self;
-        if *seeds > 1 {
-            format!("{mean:.digits$} ({least:.digits$} to {most:.digits$})")
-        } else {
-            format!("{mean:.digits$}")
+impl Display for Cell {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.mean)?;
+        match &self.range {
+            Some(range) => write!(f, " ({range})"),
+            None => Ok(()),
         }
     }
 }
@@ -52,19 +51,25 @@ pub struct Summary {
     pub title: String,
     /// Heads of its columns, the first of which has the names of rows.
     pub columns: Vec<String>,
-    /// Name and cells of each row; what is not known is empty.
-    pub rows: Vec<(String, Vec<String>)>,
+    /// Name and cells of each row; nothing where nothing is known.
+    pub rows: Vec<(String, Vec<Option<Cell>>)>,
 }
 
 impl Summary {
     /// As a table of Markdown.
     pub fn markdown(&self) -> String {
-        let line = |cells: Vec<&str>| format!("| {} |\n", cells.join(" | "));
-        let heads = line(self.columns.iter().map(String::as_str).collect());
+        let line = |cells: &[String]| format!("| {} |\n", cells.join(" | "));
+        let heads = line(&self.columns);
         let rule = format!("|{}\n", " --- |".repeat(self.columns.len()));
         let rows = self.rows.iter().map(|(name, cells)| {
-            let cells = cells.iter().map(String::as_str);
-            line(std::iter::once(name.as_str()).chain(cells).collect())
+            let cells = cells
+                .iter()
+                .map(|cell| cell.as_ref().map_or_else(String::new, Cell::to_string));
+            line(
+                &std::iter::once(name.clone())
+                    .chain(cells)
+                    .collect::<Vec<_>>(),
+            )
         });
         format!(
             "{}\n\n{heads}{rule}{}",
@@ -122,7 +127,7 @@ pub fn summarise(results: &Results) -> Vec<Summary> {
             columns.extend(metrics.iter().map(|(name, ..)| name.clone()));
             let rows = table.arms.iter().map(|arm| {
                 let cells = metrics.iter().map(|(_, digits, metric)| {
-                    cell(of_arm(results, arm).filter_map(metric), *digits)
+                    Cell::of(of_arm(results, arm).filter_map(metric), *digits)
                 });
                 (arm.clone(), cells.collect())
             });
@@ -142,7 +147,7 @@ pub fn summarise(results: &Results) -> Vec<Summary> {
 impl Summary {
     fn drop_empty_columns(&mut self) {
         for place in (0..self.columns.len() - 1).rev() {
-            if self.rows.iter().all(|(_, cells)| cells[place].is_empty()) {
+            if self.rows.iter().all(|(_, cells)| cells[place].is_none()) {
                 self.columns.remove(place + 1);
                 for (_, cells) in &mut self.rows {
                     cells.remove(place);
@@ -180,18 +185,18 @@ fn filters(results: &Results) -> Option<Summary> {
     let rows = arms.map(|arm| {
         let numbers = || of_arm(results, &arm.name).filter_map(|result| result.filter.as_ref());
         let mut cells = vec![
-            cell(numbers().filter_map(|numbers| kept(numbers, "right")), 0),
-            cell(numbers().filter_map(|numbers| kept(numbers, "wrong")), 0),
-            cell(
+            Cell::of(numbers().filter_map(|numbers| kept(numbers, "right")), 0),
+            Cell::of(numbers().filter_map(|numbers| kept(numbers, "wrong")), 0),
+            Cell::of(
                 numbers().filter_map(|numbers| Some(100.0 * numbers["precision"].as_f64()?)),
                 0,
             ),
-            cell(numbers().filter_map(|numbers| numbers["auc"].as_f64()), 3),
+            Cell::of(numbers().filter_map(|numbers| numbers["auc"].as_f64()), 3),
         ];
         cells.extend(groups.iter().map(|group| {
             let of_group =
                 numbers().filter_map(|numbers| kept(&numbers["groups"][group.as_str()], "wrong"));
-            cell(of_group, 0)
+            Cell::of(of_group, 0)
         }));
         (arm.name.clone(), cells)
     });
@@ -210,11 +215,6 @@ fn of_arm<'results>(
         .results
         .iter()
         .filter(move |result| result.arm == arm)
-}
-
-fn cell(values: impl Iterator<Item = f64>, digits: usize) -> String {
-    let values: Vec<f64> = values.collect();
-    Spread::of(&values).map_or(String::new(), |spread| spread.in_words(digits))
 }
 
 /// In percent.

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use capfilt_bootstrap::{ArmResult, Results, Summary, summarise};
+use capfilt_bootstrap::{ArmResult, Cell, Results, Summary, summarise};
 use capfilt_data::Location;
 use maud::{Markup, html};
 use serde_json::Value;
@@ -56,7 +56,7 @@ fn table(summary: &Summary) -> Markup {
                     @for (name, cells) in &summary.rows {
                         tr {
                             th scope="row" { (page::visible(name)) }
-                            @for cell in cells { (number(cell)) }
+                            @for cell in cells { (number(cell.as_ref())) }
                         }
                     }
                 }
@@ -66,12 +66,13 @@ fn table(summary: &Summary) -> Markup {
 }
 
 /// A mean, with the range of the seeds below it.
-fn number(cell: &str) -> Markup {
-    let (mean, range) = cell.split_once(" (").unwrap_or((cell, ""));
+fn number(cell: Option<&Cell>) -> Markup {
     html! {
         td.number {
-            (mean)
-            @if let Some(range) = range.strip_suffix(')') { small { (range) } }
+            @if let Some(cell) = cell {
+                (cell.mean)
+                @if let Some(range) = &cell.range { small { (range) } }
+            }
         }
     }
 }

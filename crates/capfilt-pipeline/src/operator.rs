@@ -25,7 +25,7 @@ use datafusion::physical_plan::{
 use futures::future::BoxFuture;
 use futures::{Stream, StreamExt, TryStreamExt, stream};
 
-use crate::row::{BATCH_ROWS, Place, gather, is_rejected};
+use crate::row::{Place, gather, has_room, is_rejected};
 
 /// How long rows that are done wait for others to be handed on with: a batch costs the same whether
 /// it has one row or many.
@@ -201,6 +201,11 @@ pub(crate) trait RowWork: Send + Sync + 'static {
     /// What to do for `row`, which is still in.
     fn ask(&self, row: &Place) -> Result<Asked<Self::Answer>>;
 
+    /// Bytes that an answer adds to a row.
+    fn bytes(_: &Self::Answer) -> usize {
+        0
+    }
+
     /// The rows with what was learnt about them; `None` where nothing was asked.
     fn learn(&self, rows: &RecordBatch, answers: Vec<Option<Self::Answer>>) -> Result<RecordBatch>;
 }
@@ -242,13 +247,19 @@ pub(crate) fn for_each_row<W: RowWork>(
             .buffer_unordered(in_flight);
         let mut done = std::pin::pin!(done);
         while let Some(first) = done.next().await {
-            let mut chunk = vec![first?];
+            let first = first?;
+            let mut bytes = brought::<W>(&first)?;
+            let mut chunk = vec![first];
             let mut late = std::pin::pin!(tokio::time::sleep(GATHER));
-            while chunk.len() < BATCH_ROWS {
+            while has_room(chunk.len(), bytes) {
                 tokio::select! {
                     biased;
                     row = done.next() => match row {
-                        Some(row) => chunk.push(row?),
+                        Some(row) => {
+                            let row = row?;
+                            bytes += brought::<W>(&row)?;
+                            chunk.push(row);
+                        }
                         None => break,
                     },
                     () = &mut late => break,
@@ -265,6 +276,11 @@ pub(crate) fn for_each_row<W: RowWork>(
         Ok(())
     });
     builder.build()
+}
+
+/// Bytes of pictures that a row has after what was learnt.
+fn brought<W: RowWork>((row, answer): &(Place, Option<W::Answer>)) -> Result<usize> {
+    Ok(row.picture_bytes()? + answer.as_ref().map_or(0, W::bytes))
 }
 
 /// The rows of `input` one by one, in order. A batch is asked for when the one before is used up.

@@ -25,6 +25,13 @@ pub(crate) const ROW: &str = ".row";
 
 /// Rows that operators hand on at once: few, because pictures ride along.
 pub(crate) const BATCH_ROWS: usize = 16;
+/// More of them as long as their pictures are small: what a batch costs, its rows share.
+const SMALL_BATCH: (usize, usize) = (4 * BATCH_ROWS, 1 << 20);
+
+/// Whether a batch with so many rows, and so many bytes of pictures, takes another row.
+pub(crate) const fn has_room(rows: usize, bytes: usize) -> bool {
+    rows < BATCH_ROWS || (rows < SMALL_BATCH.0 && bytes < SMALL_BATCH.1)
+}
 
 /// A row where it lies. Thousands may wait like that: one that is cut out of its batch has arrays of
 /// its own for every column, a few kilobytes, and holds the same buffers.
@@ -52,6 +59,18 @@ impl Place {
     /// Where it lies there.
     pub(crate) const fn row(&self) -> usize {
         self.row
+    }
+
+    /// Bytes of the row's pictures, encoded and ready for the models.
+    pub(crate) fn picture_bytes(&self) -> Result<usize, ArrowError> {
+        let encoded = image_at(&self.batch, self.row)?.map_or(0, <[u8]>::len);
+        let fields = self.batch.schema_ref().fields().iter();
+        let hidden = fields.zip(self.batch.columns()).map(|(field, column)| {
+            let pixels = column.as_binary_opt::<i32>();
+            let pixels = pixels.filter(|_| is_pixels(field.name()));
+            pixels.map_or(0, |pixels| pixels.value(self.row).len())
+        });
+        Ok(encoded + hidden.sum::<usize>())
     }
 
     /// The row cut out.

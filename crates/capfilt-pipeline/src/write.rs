@@ -25,7 +25,7 @@ use crate::operator::Operator;
 use crate::progress::Tally;
 use crate::record::stamp;
 use crate::row::{
-    self, BATCH_ROWS, Place, gather, image_at, image_with_bytes, is_rejected, numbers, project,
+    self, Place, gather, has_room, image_at, image_with_bytes, is_rejected, numbers, project,
     replace, texts,
 };
 use crate::shelf::{Shelf, blocking};
@@ -309,15 +309,19 @@ impl Order {
     fn take(&mut self) -> Result<Option<RecordBatch>> {
         let mut ready = Vec::new();
         let mut pictures = Vec::new();
-        while ready.len() < BATCH_ROWS
+        let mut bytes = 0;
+        while has_room(ready.len(), bytes)
             && let Some(next) = self.expected.peek().copied()
             && let Some(row) = self.waiting.remove(&next)
         {
             self.end = next + 1;
             self.expected.next();
-            self.all_bytes -= self.bytes.remove(&next).unwrap_or(0);
+            let held = self.bytes.remove(&next).unwrap_or(0);
+            self.all_bytes -= held;
+            let spilled = self.spill.take(next)?;
+            bytes += spilled.as_ref().map_or(held, Vec::len);
             ready.push(row);
-            pictures.push(self.spill.take(next)?);
+            pictures.push(spilled);
         }
         if ready.is_empty() {
             return Ok(None);

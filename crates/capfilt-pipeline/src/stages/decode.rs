@@ -285,6 +285,10 @@ impl RowWork for Decoding {
         Ok(Asked::work(async move { blocking(work).await? }))
     }
 
+    fn bytes(answer: &Answer) -> usize {
+        answer.pixels.iter().map(Vec::len).sum()
+    }
+
     fn learn(&self, rows: &RecordBatch, answers: Vec<Option<Answer>>) -> Result<RecordBatch> {
         let side = |get: fn((i32, i32)) -> i32| -> ArrayRef {
             let sides = answers.iter().map(|answer| answer.as_ref()?.sides.map(get));

@@ -125,6 +125,13 @@ impl RowWork for Fetching {
         }))
     }
 
+    fn bytes(answer: &Answer) -> usize {
+        match answer {
+            Answer::Fetched(fetched) => fetched.body.as_ref().map_or(0, |body| body.len()),
+            Answer::NoUrl => 0,
+        }
+    }
+
     fn learn(&self, rows: &RecordBatch, answers: Vec<Option<Answer>>) -> Result<RecordBatch> {
         let rejections: Vec<Option<Rejection>> = answers
             .iter()

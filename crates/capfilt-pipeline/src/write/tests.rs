@@ -4,7 +4,6 @@ use crate::test_shards::{Row, rows};
 fn taken(order: &mut Order) -> Vec<u64> {
     let mut all = Vec::new();
     while let Some(batch) = order.take().unwrap() {
-        assert!(batch.num_rows() <= BATCH_ROWS);
         all.extend(numbers(&batch).unwrap().values());
     }
     all
@@ -23,6 +22,27 @@ fn rows_are_taken_in_the_order_of_the_shard() {
     order.put(rows(11, &[Row::default()])).unwrap();
     assert_eq!(taken(&mut order), [11, 12, 13]);
     assert_eq!(order.missing(), None);
+}
+
+#[test]
+fn small_pictures_are_taken_many_at_a_time_and_large_ones_few() {
+    for (bytes, expected) in [
+        (1 << 10, vec![64, 16]),
+        (40 << 10, vec![26, 26, 26, 2]),
+        (1 << 20, vec![16; 5]),
+    ] {
+        let row = Row {
+            image: Some(vec![0; bytes]),
+            ..Row::default()
+        };
+        let mut order = Order::new(&std::iter::once(0..80).collect(), Path::new("."));
+        order.put(rows(0, &vec![row; 80])).unwrap();
+        let mut counts = Vec::new();
+        while let Some(batch) = order.take().unwrap() {
+            counts.push(batch.num_rows());
+        }
+        assert_eq!(counts, expected, "{bytes} bytes each");
+    }
 }
 
 #[test]

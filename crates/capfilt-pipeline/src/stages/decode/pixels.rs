@@ -93,6 +93,10 @@ impl RowWork for Pixels {
         Ok(Asked::work(async move { blocking(work).await? }))
     }
 
+    fn bytes((pixels, _): &Self::Answer) -> usize {
+        pixels.iter().map(Vec::len).sum()
+    }
+
     fn learn(&self, rows: &RecordBatch, answers: Vec<Option<Self::Answer>>) -> Result<RecordBatch> {
         let rows = self.with_hashes(rows, &answers)?;
         let mut arrays = rows.columns().to_vec();

@@ -85,13 +85,13 @@ impl Tokens {
     /// What follows every token but the last: places of tokens in `[B·T]` that are asked for the
     /// next one, and that next token. The first `skipped` answers of every text, and pads, are not
     /// asked for.
-    pub(crate) fn next(&self, skipped: usize) -> (Vec<usize>, Vec<u32>) {
+    pub(crate) fn next(&self, skipped: usize) -> (Vec<usize>, Vec<usize>) {
         let mut places = Vec::new();
         let mut labels = Vec::new();
         for (row, &length) in self.lengths.iter().enumerate() {
             for column in skipped.saturating_sub(1)..length.saturating_sub(1) {
                 places.push(row * self.width + column);
-                labels.push(self.row(row)[column + 1]);
+                labels.push(self.row(row)[column + 1] as usize);
             }
         }
         (places, labels)

@@ -336,7 +336,6 @@ impl Blip {
         let device = x.device();
         let rows: Tensor<2> = x.reshape([batch * length, width]);
         let rows = rows.select(0, indices(&places, &device));
-        let labels: Vec<usize> = labels.into_iter().map(|label| label as usize).collect();
         cross_entropy(self.word_logits(weights, rows), &labels, self.smoothing)
     }
 }

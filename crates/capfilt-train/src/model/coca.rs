@@ -341,7 +341,6 @@ impl Coca {
             let rows = x
                 .reshape([batch * length, width])
                 .select(0, indices(&places, &device));
-            let labels: Vec<usize> = labels.into_iter().map(|label| label as usize).collect();
             let loss = cross_entropy(Self::word_logits(weights, rows), &labels, 0.0);
             losses.push_weighted("caption", loss, self.caption_weight);
         }

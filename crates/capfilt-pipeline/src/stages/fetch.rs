@@ -127,7 +127,7 @@ impl RowWork for Fetching {
 
     fn bytes(answer: &Answer) -> usize {
         match answer {
-            Answer::Fetched(fetched) => fetched.body.as_ref().map_or(0, |body| body.len()),
+            Answer::Fetched(fetched) => fetched.body.as_deref().map_or(0, <[u8]>::len),
             Answer::NoUrl => 0,
         }
     }

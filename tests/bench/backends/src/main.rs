@@ -44,9 +44,15 @@ fn main() {
         let loss: f32 = loss.into_scalar();
         if step > 0 {
             seconds.push(begun.elapsed().as_secs_f64());
-            println!("{step}: loss {loss:.4}, {:.3} s", seconds[seconds.len() - 1]);
+            println!(
+                "{step}: loss {loss:.4}, {:.3} s",
+                seconds[seconds.len() - 1]
+            );
         }
     }
     seconds.sort_by(f64::total_cmp);
-    println!("{name}: median {:.3} s", f64::midpoint(seconds[4], seconds[5]));
+    println!(
+        "{name}: median {:.3} s",
+        f64::midpoint(seconds[4], seconds[5])
+    );
 }

@@ -396,11 +396,8 @@ class Race:
             fetch += f", {self.options.fetch}"
         if policy == "its":
             fetch += ", robots-txt = false, tdm-reservation = false"
-        decode = {
-            "a": f"resize = {{ shorter-side = {SIDE}, quality = {QUALITY} }}",
-            "b": f'check = "{self.options.check}"',
-            "c": f'check = "{self.options.check}"',
-        }[self.regime]
+        resize = f"resize = {{ shorter-side = {SIDE}, quality = {QUALITY} }}"
+        decode = resize if self.regime == "a" else f'check = "{self.options.check}"'
         pipeline = place / "race.toml"
         pipeline.write_text(f"""name = "race"
 [source]

@@ -25,12 +25,14 @@ pub(crate) const ROW: &str = ".row";
 
 /// Rows that operators hand on at once: few, because pictures ride along.
 pub(crate) const BATCH_ROWS: usize = 16;
-/// More of them as long as their pictures are small: what a batch costs, its rows share.
-const SMALL_BATCH: (usize, usize) = (4 * BATCH_ROWS, 1 << 20);
+/// Rows that go together as long as their pictures are small: what a batch costs, its rows share.
+const SMALL_ROWS: usize = 4 * BATCH_ROWS;
+/// Bytes of pictures from which on a batch has no more than [`BATCH_ROWS`].
+const SMALL_BYTES: usize = 1 << 20;
 
 /// Whether a batch with so many rows, and so many bytes of pictures, takes another row.
 pub(crate) const fn has_room(rows: usize, bytes: usize) -> bool {
-    rows < BATCH_ROWS || (rows < SMALL_BATCH.0 && bytes < SMALL_BATCH.1)
+    rows < BATCH_ROWS || (rows < SMALL_ROWS && bytes < SMALL_BYTES)
 }
 
 /// A row where it lies. Thousands may wait like that: one that is cut out of its batch has arrays of

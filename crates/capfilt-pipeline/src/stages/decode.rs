@@ -270,17 +270,19 @@ impl RowWork for Decoding {
     }
 
     fn ask(&self, row: &Place) -> Result<Asked<Answer>> {
-        let row = row.clone();
-        let decode = Arc::clone(&self.decode);
-        if let Some(bytes) = image_at(row.batch(), row.row())?
-            && bytes.len() <= AT_ONCE_BYTES
-            && let Some(answer) = decode.by_structure(bytes)
-        {
+        let Some(bytes) = image_at(row.batch(), row.row())? else {
+            return Ok(Asked::Known(missing()));
+        };
+        let is_small = bytes.len() <= AT_ONCE_BYTES;
+        if is_small && let Some(answer) = self.decode.by_structure(bytes) {
             return Ok(Asked::Known(answer));
         }
+        let (row, decode) = (row.clone(), Arc::clone(&self.decode));
         let work = move || -> Result<Answer> {
-            let bytes = image_at(row.batch(), row.row())?;
-            Ok(bytes.map_or_else(missing, |bytes| decode.look_at(bytes)))
+            let bytes = image_at(row.batch(), row.row())?.unwrap_or_default();
+            // The structure of a small file was looked at.
+            let known = (!is_small).then(|| decode.by_structure(bytes)).flatten();
+            Ok(known.unwrap_or_else(|| decode.by_pixels(bytes)))
         };
         Ok(Asked::work(async move { blocking(work).await? }))
     }
@@ -377,11 +379,8 @@ impl DecodeRows {
         }
     }
 
-    /// What there is to know of the picture in `bytes`.
-    fn look_at(&self, bytes: &[u8]) -> Answer {
-        if let Some(answer) = self.by_structure(bytes) {
-            return answer;
-        }
+    /// What there is to know of the picture in `bytes`, decoded.
+    fn by_pixels(&self, bytes: &[u8]) -> Answer {
         match self.decode(bytes) {
             Ok((picture, came)) => self.judge(bytes, picture, came),
             Err(error) => refused(&error),

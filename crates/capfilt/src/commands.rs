@@ -16,6 +16,8 @@ mod schema;
 mod score;
 mod train;
 
+use std::time::Duration;
+
 use crate::cli::{Command, Model, Runtime};
 use crate::exit::ExitCode;
 use crate::failure::Failure;
@@ -47,16 +49,49 @@ pub(crate) fn execute(command: Command, session: &Session) -> Result<ExitCode, F
     }
 }
 
+/// How long threads that still work may hold up the exit.
+const AT_EXIT: Duration = Duration::from_millis(300);
+
 /// Runs a command that waits for many things at once.
 ///
-/// The workers are left behind when the command is done: one that sits in a
-/// model or in a slow read must not hold up the exit.
+/// Threads that are about to clear up behind themselves may do so when the command is done. One that
+/// sits in a model or in a slow read is left behind: it must not hold up the exit.
 fn asynchronously<T>(command: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
     let workers = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
         .map_err(Failure::Workers)?;
     let result = workers.block_on(command);
-    workers.shutdown_background();
+    workers.shutdown_timeout(AT_EXIT);
     result
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicBool, Ordering};
+    use std::thread;
+    use std::time::Instant;
+
+    use super::*;
+
+    #[test]
+    fn threads_may_clear_up_but_not_hold_up_the_exit() {
+        let is_clear = Arc::new(AtomicBool::new(false));
+        let clears = Arc::clone(&is_clear);
+        let begun = Instant::now();
+        let done = asynchronously(async move {
+            tokio::task::spawn_blocking(move || {
+                thread::sleep(AT_EXIT / 6);
+                clears.store(true, Ordering::Relaxed);
+            });
+            tokio::task::spawn_blocking(|| thread::sleep(Duration::from_secs(20)));
+            // Both are running now, and not merely due.
+            tokio::time::sleep(AT_EXIT / 10).await;
+            Ok(())
+        });
+        assert!(done.is_ok());
+        assert!(is_clear.load(Ordering::Relaxed));
+        assert!(begun.elapsed() < Duration::from_secs(10));
+    }
 }

@@ -180,8 +180,8 @@ fn a_disk_that_is_full_when_rows_come_in_again_leaves_what_was_scored() {
 #[test]
 fn a_disk_that_is_full_of_waiting_pictures_is_told() {
     let picture = |seed| bmp_of_noise(1_000, seed);
-    let scene = Scene::with_pictures(&[("a", 30)], 100, picture);
-    // All wait for the first row. 9 pictures of 3 MB are more than wait in memory.
+    let scene = Scene::with_pictures(&[("a", 60)], 100, picture);
+    // All wait for the first row. 19 pictures of 3 MB are more than wait in memory.
     drop(scene.program("unused"));
     let slow = Response::ok("image/bmp", bmp_of_noise(1_000, 0)).after(Duration::from_secs(3));
     scene.server.put("/a/0/good", slow);

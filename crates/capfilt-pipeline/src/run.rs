@@ -41,9 +41,9 @@ const LOOK: Duration = Duration::from_millis(50);
 /// Pieces that may be open at once: one that reads, and others that are past that. Each of those may
 /// wait as long as its slowest URL takes, and once more when it tries again, doing next to nothing
 /// meanwhile: with fewer, a percent of stalling URLs would hold up the run. All share the rows and
-/// bytes under way; an open piece of its own costs what its writer has not written yet, and what
-/// waits for an earlier row in memory, some 12 MiB at most.
-const OPEN: usize = 16;
+/// bytes under way; an open piece of its own costs what its writer has not written yet, some 8 MiB at
+/// most.
+const OPEN: usize = 32;
 
 /// What a run needs besides its pipeline.
 #[derive(Debug)]

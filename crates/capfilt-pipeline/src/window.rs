@@ -7,18 +7,22 @@
 //! on, or nothing would ever free what the rows behind it hold.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::{Notify, oneshot};
 
 /// Rows that may be under way in all pieces of a run. Behind a URL that takes its ten seconds, as
-/// many as this pass meanwhile; most of them are done and wait in a few hundred bytes.
-const ROWS: usize = 65_536;
+/// many as this pass meanwhile; most of them are done and wait in about a kilobyte.
+const ROWS: usize = 196_608;
 /// Rows that may wait for their hosts at once: as many as hosts are interleaved over. One takes a
 /// few kilobytes.
 pub(crate) const FETCHING: usize = 8_192;
 /// Bytes of pictures that may be under way in all pieces of a run.
 const BYTES: u64 = 64 << 20;
+/// Bytes of pictures of these that may wait in memory until an earlier row is written, in all pieces
+/// of a run. The rest is for pictures that come: if all waited, none could.
+pub(crate) const PARKED: u64 = BYTES / 2;
 /// Rows from the first one that is not written that may fetch their picture however many bytes are
 /// under way: with only that one row, a full window would ask its host for one picture at a time.
 const NEAR: u64 = 32;
@@ -28,12 +32,18 @@ const NEAR: u64 = 32;
 pub(crate) struct Budget {
     held: Mutex<Held>,
     freed: Notify,
+    /// Rows that wait for room to fetch their picture, by their piece's turn and their number.
+    waiting: Mutex<BTreeMap<(u64, u64), oneshot::Sender<()>>>,
+    /// Turns that were given to pieces.
+    turns: AtomicU64,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
 struct Held {
     rows: usize,
     bytes: u64,
+    /// Bytes of these that wait for an earlier row.
+    parked: u64,
 }
 
 impl Held {
@@ -47,16 +57,40 @@ impl Held {
 }
 
 impl Budget {
+    fn held(&self) -> MutexGuard<'_, Held> {
+        self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn now(&self) -> Held {
-        *self.held.lock().unwrap_or_else(PoisonError::into_inner)
+        *self.held()
     }
 
     fn give_back(&self, freed: Held) {
-        let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut held = self.held();
         held.rows = held.rows.saturating_sub(freed.rows);
         held.bytes = held.bytes.saturating_sub(freed.bytes);
+        held.parked = held.parked.saturating_sub(freed.parked);
         drop(held);
         self.freed.notify_waiters();
+    }
+
+    fn waiting(&self) -> MutexGuard<'_, BTreeMap<(u64, u64), oneshot::Sender<()>>> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Wakes the first rows that wait for room, of whichever piece, now that so many pictures less are
+    /// under way: two for each, since pictures may be smaller than those before. Who finds no room waits
+    /// again.
+    fn wake(&self, pictures: usize) {
+        let mut waiting = self.waiting();
+        let mut more = 2 * pictures.max(1);
+        while more > 0
+            && self.now().has_bytes()
+            && let Some((_, first)) = waiting.pop_first()
+        {
+            // Nobody waits for a row that was given up.
+            more -= usize::from(first.send(()).is_ok());
+        }
     }
 }
 
@@ -65,6 +99,8 @@ impl Budget {
 #[derive(Debug)]
 pub(crate) struct Window {
     budget: Arc<Budget>,
+    /// Pieces that began earlier come first.
+    turn: u64,
     state: Mutex<State>,
 }
 
@@ -74,8 +110,8 @@ struct State {
     next: u64,
     /// Bytes of the picture of each row under way.
     bytes: BTreeMap<u64, u64>,
-    /// Rows that wait for room to fetch their picture.
-    waiting: BTreeMap<u64, oneshot::Sender<()>>,
+    /// Bytes of pictures that wait for an earlier row.
+    parked: u64,
     /// Whether the piece has read its last row.
     read: bool,
 }
@@ -83,12 +119,14 @@ struct State {
 impl Window {
     /// A window that begins at the row `first`.
     pub(crate) fn new(budget: Arc<Budget>, first: u64) -> Self {
+        let turn = budget.turns.fetch_add(1, Ordering::Relaxed);
         Self {
             budget,
+            turn,
             state: Mutex::new(State {
                 next: first,
                 bytes: BTreeMap::new(),
-                waiting: BTreeMap::new(),
+                parked: 0,
                 read: false,
             }),
         }
@@ -119,12 +157,12 @@ impl Window {
     }
 
     /// Waits until the picture of `row` may be fetched, or nearly so: [`Window::has_room`] says
-    /// whether it still may when its turn comes. Wakes no more rows than there is likely room for,
+    /// whether it still may when its turn comes. No more rows are woken than there is likely room for,
     /// the first ones first, however many wait.
     pub(crate) async fn room(&self, row: u64) {
         while !self.has_room(row) {
             let (wake, woken) = oneshot::channel();
-            self.state().waiting.insert(row, wake);
+            self.budget.waiting().insert((self.turn, row), wake);
             // What was freed between looking and waiting woke nobody.
             if self.has_room(row) {
                 return;
@@ -137,11 +175,7 @@ impl Window {
     /// Counts the row, and the bytes of its picture.
     pub(crate) fn hold(&self, row: u64, bytes: u64) {
         let before = self.state().bytes.insert(row, bytes);
-        let mut held = self
-            .budget
-            .held
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+        let mut held = self.budget.held();
         held.rows += usize::from(before.is_none());
         held.bytes = (held.bytes + bytes).saturating_sub(before.unwrap_or(0));
     }
@@ -157,10 +191,20 @@ impl Window {
             freed.bytes += first.remove();
         }
         state.next = next;
-        self.give_back(&mut state, freed);
+        drop(state);
+        self.budget.give_back(freed);
+        let near = {
+            let mut waiting = self.budget.waiting();
+            let numbers = (self.turn, 0)..(self.turn, next + NEAR);
+            waiting.extract_if(numbers, |_, _| true).collect::<Vec<_>>()
+        };
+        for (_, near) in near {
+            let _given_up = near.send(());
+        }
+        self.budget.wake(freed.rows);
     }
 
-    /// The pictures of `rows` are in memory no longer.
+    /// The pictures of `rows` are in memory no longer, or there are none.
     pub(crate) fn spill(&self, rows: &[u64]) {
         let mut state = self.state();
         let bytes = rows.iter().filter_map(|row| {
@@ -168,25 +212,33 @@ impl Window {
             Some(std::mem::take(held))
         });
         let freed = Held {
-            rows: 0,
             bytes: bytes.sum(),
+            ..Held::default()
         };
-        self.give_back(&mut state, freed);
+        drop(state);
+        self.budget.give_back(freed);
+        self.budget.wake(rows.len());
     }
 
-    fn give_back(&self, state: &mut State, freed: Held) {
-        self.budget.give_back(freed);
-        // Two for each that went: pictures may be smaller than those before. Who finds no room
-        // waits again.
-        let mut more = 2 * freed.rows.max(1);
-        let has_bytes = self.budget.now().has_bytes();
-        while let Some(first) = state.waiting.first_entry()
-            && (*first.key() < state.next + NEAR || (has_bytes && more > 0))
-        {
-            more = more.saturating_sub(1);
-            // Nobody waits for a row that was given up.
-            let _given_up = first.remove().send(());
+    /// Whether so many bytes of pictures may wait in memory for an earlier row. They do then, and if
+    /// they `must`, until [`Window::unpark`].
+    pub(crate) fn park(&self, bytes: u64, must: bool) -> bool {
+        let mut state = self.state();
+        let mut held = self.budget.held();
+        let may = must || held.parked + bytes <= PARKED;
+        if may {
+            held.parked += bytes;
+            state.parked += bytes;
         }
+        may
+    }
+
+    /// So many bytes of pictures wait no longer.
+    pub(crate) fn unpark(&self, bytes: u64) {
+        let mut state = self.state();
+        state.parked = state.parked.saturating_sub(bytes);
+        let mut held = self.budget.held();
+        held.parked = held.parked.saturating_sub(bytes);
     }
 
     /// The piece has read its last row: another one may begin.
@@ -202,11 +254,16 @@ impl Window {
 
 impl Drop for Window {
     fn drop(&mut self) {
-        let bytes = std::mem::take(&mut self.state().bytes);
-        self.budget.give_back(Held {
+        let mut state = self.state();
+        let bytes = std::mem::take(&mut state.bytes);
+        let freed = Held {
             rows: bytes.len(),
             bytes: bytes.into_values().sum(),
-        });
+            parked: state.parked,
+        };
+        drop(state);
+        self.budget.give_back(freed);
+        self.budget.wake(freed.rows);
     }
 }
 

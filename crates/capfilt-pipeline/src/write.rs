@@ -92,10 +92,11 @@ impl WriteRows {
         context: &TaskContext,
     ) -> Result<Written> {
         let config = context.session_config();
-        let (window, tally) = (
-            config.get_extension::<Window>(),
-            config.get_extension::<Tally>(),
-        );
+        let tally = config.get_extension::<Tally>();
+        let window = config.get_extension::<Window>().unwrap_or_else(|| {
+            let first = self.numbers.first().unwrap_or(0);
+            Arc::new(Window::new(Arc::default(), first))
+        });
         let (path, schema) = (self.path.clone(), Arc::clone(&self.schema));
         // Encoding has a thread of its own; the short queue keeps rows coming meanwhile.
         let (queue, mut batches) = mpsc::channel::<RecordBatch>(2);
@@ -106,9 +107,7 @@ impl WriteRows {
             }
             Ok::<_, capfilt_data::WriteError>(writer)
         });
-        let fed = self
-            .feed(input, queue, window.as_deref(), tally.as_deref())
-            .await;
+        let fed = self.feed(input, queue, window, tally.as_deref()).await;
         let writer = encoding
             .join()
             .await
@@ -126,16 +125,14 @@ impl WriteRows {
         &self,
         mut input: SendableRecordBatchStream,
         queue: mpsc::Sender<RecordBatch>,
-        window: Option<&Window>,
+        window: Arc<Window>,
         tally: Option<&Tally>,
     ) -> Result<ScoredCounts> {
         let mut all = ScoredCounts::default();
-        let mut order = Order::new(&self.numbers, &self.path.scratch());
+        let mut order = Order::new(&self.numbers, &self.path.scratch(), Arc::clone(&window));
         while let Some(batch) = input.next().await {
             let spilled = order.put(batch?)?;
-            if let Some(window) = window {
-                window.spill(&spilled);
-            }
+            window.spill(&spilled);
             while let Some(rows) = order.take()? {
                 let (rows, scored, decided) = self.decided(&rows)?;
                 all.add(&scored);
@@ -148,9 +145,7 @@ impl WriteRows {
                 if queue.send(rows).await.is_err() {
                     return Ok(all);
                 }
-                if let Some(window) = window {
-                    window.advance(order.next());
-                }
+                window.advance(order.next());
             }
         }
         match order.missing() {
@@ -238,9 +233,6 @@ pub(crate) fn verdicts(rule: &Rule, rows: &[Vec<Candidate>]) -> Result<Vec<Vec<V
         .collect())
 }
 
-/// Bytes of pictures that wait for an earlier row in memory, in each piece that is open.
-const WAITING_BYTES: usize = 4 << 20;
-
 /// Puts rows back into the order of the shard.
 struct Order {
     /// Numbers of the rows that were not taken.
@@ -251,20 +243,21 @@ struct Order {
     waiting: BTreeMap<u64, Place>,
     /// Bytes of their pictures in memory, by row.
     bytes: BTreeMap<u64, usize>,
-    all_bytes: usize,
+    /// Says whether there is room in memory.
+    window: Arc<Window>,
     /// The pictures of the others.
     spill: Spill,
 }
 
 impl Order {
     /// Nothing waits yet; what has no room in memory will in `folder`.
-    fn new(numbers: &Numbers, folder: &Path) -> Self {
+    fn new(numbers: &Numbers, folder: &Path, window: Arc<Window>) -> Self {
         Self {
             expected: numbers.each().peekable(),
             end: numbers.first().unwrap_or(0),
             waiting: BTreeMap::new(),
             bytes: BTreeMap::new(),
-            all_bytes: 0,
+            window,
             spill: Spill::new(folder),
         }
     }
@@ -279,7 +272,11 @@ impl Order {
             .collect::<Result<Vec<usize>>>()?;
         let size: usize = sizes.iter().sum();
         let mut spilled = Vec::new();
-        let batch = if !is_next && self.all_bytes + size > WAITING_BYTES {
+        let batch = if self.window.park(size as u64, is_next) {
+            self.bytes
+                .extend(numbers.values().iter().copied().zip(sizes));
+            batch
+        } else {
             for (row, number) in numbers.values().iter().enumerate() {
                 if let Some(picture) = image_at(&batch, row)? {
                     self.spill.put(*number, picture)?;
@@ -289,11 +286,6 @@ impl Order {
             let nothing = BinaryArray::new_null(batch.num_rows());
             let image = image_with_bytes(&batch, nothing)?;
             replace(&batch, vec![(columns::IMAGE, image)])?
-        } else {
-            self.bytes
-                .extend(numbers.values().iter().copied().zip(sizes));
-            self.all_bytes += size;
-            batch
         };
         for (number, place) in numbers.values().iter().zip(Place::all(batch)) {
             if *number < self.end || self.waiting.insert(*number, place).is_some() {
@@ -317,7 +309,7 @@ impl Order {
             self.end = next + 1;
             self.expected.next();
             let held = self.bytes.remove(&next).unwrap_or(0);
-            self.all_bytes -= held;
+            self.window.unpark(held as u64);
             let spilled = self.spill.take(next)?;
             bytes += spilled.as_ref().map_or(held, Vec::len);
             ready.push(row);

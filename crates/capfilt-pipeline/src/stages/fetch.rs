@@ -118,8 +118,10 @@ impl RowWork for Fetching {
                 row: number,
             };
             let fetched = fetcher.fetch_into(&url, &room).await;
-            if let Some(body) = &fetched.body {
-                room.window.hold(number, body.len() as u64);
+            match &fetched.body {
+                Some(body) => room.window.hold(number, body.len() as u64),
+                // Another may have the room that it was given.
+                None => room.window.spill(&[number]),
             }
             Ok(Answer::Fetched(fetched))
         }))

@@ -119,13 +119,45 @@ async fn a_row_that_was_given_up_keeps_nobody_waiting() {
 #[tokio::test]
 async fn pictures_on_disk_make_room() {
     let window = Window::new(Arc::default(), 0);
-    window.hold(100, BYTES);
+    window.hold(100, BYTES / 2);
+    window.hold(101, BYTES / 2);
     assert!(!window.has_room(200));
-    let mut waiting = Box::pin(window.room(200));
-    assert!(futures::poll!(&mut waiting).is_pending());
-    window.spill(&[100]);
-    waiting.await;
-    assert!(window.has_room(200));
+    let mut rooms: Vec<_> = (200..205).map(|row| Box::pin(window.room(row))).collect();
+    for room in &mut rooms {
+        assert!(futures::poll!(room).is_pending());
+    }
+    window.spill(&[100, 101]);
+    let mut woken = 0;
+    for room in &mut rooms {
+        woken += usize::from(futures::poll!(room).is_ready());
+    }
+    assert_eq!(woken, 4, "two for each picture");
+    // One of them brings no picture, and hands its room on.
+    window.spill(&[200]);
+    assert!(futures::poll!(&mut rooms[4]).is_ready());
     // Its row is still under way.
     window.advance(101);
+}
+
+#[tokio::test]
+async fn room_in_one_piece_is_for_all() {
+    let budget = Arc::<Budget>::default();
+    let [one, other, third] = [0; 3].map(|first| Window::new(Arc::clone(&budget), first));
+    one.hold(100, BYTES);
+    let mut rooms = [other.room(500), third.room(400), other.room(501)].map(Box::pin);
+    for room in &mut rooms {
+        assert!(futures::poll!(room).is_pending());
+    }
+    one.spill(&[100]);
+    let mut woken = Vec::new();
+    for room in &mut rooms {
+        woken.push(futures::poll!(room).is_ready());
+    }
+    assert_eq!(
+        woken,
+        [true, false, true],
+        "the piece that began first is first"
+    );
+    drop(one);
+    assert!(futures::poll!(&mut rooms[1]).is_ready());
 }

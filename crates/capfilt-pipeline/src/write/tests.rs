@@ -1,5 +1,10 @@
 use super::*;
 use crate::test_shards::{Row, rows};
+use crate::window::{Budget, PARKED};
+
+fn window() -> Arc<Window> {
+    Arc::new(Window::new(Arc::default(), 0))
+}
 
 fn taken(order: &mut Order) -> Vec<u64> {
     let mut all = Vec::new();
@@ -11,7 +16,7 @@ fn taken(order: &mut Order) -> Vec<u64> {
 
 #[test]
 fn rows_are_taken_in_the_order_of_the_shard() {
-    let mut order = Order::new(&std::iter::once(10..14).collect(), Path::new("."));
+    let mut order = Order::new(&std::iter::once(10..14).collect(), Path::new("."), window());
     order
         .put(rows(12, &[Row::default(), Row::default()]))
         .unwrap();
@@ -35,7 +40,7 @@ fn small_pictures_are_taken_many_at_a_time_and_large_ones_few() {
             image: Some(vec![0; bytes]),
             ..Row::default()
         };
-        let mut order = Order::new(&std::iter::once(0..80).collect(), Path::new("."));
+        let mut order = Order::new(&std::iter::once(0..80).collect(), Path::new("."), window());
         order.put(rows(0, &vec![row; 80])).unwrap();
         let mut counts = Vec::new();
         while let Some(batch) = order.take().unwrap() {
@@ -47,7 +52,7 @@ fn small_pictures_are_taken_many_at_a_time_and_large_ones_few() {
 
 #[test]
 fn a_row_that_comes_twice_is_an_error() {
-    let mut order = Order::new(&std::iter::once(0..2).collect(), Path::new("."));
+    let mut order = Order::new(&std::iter::once(0..2).collect(), Path::new("."), window());
     order.put(rows(0, &[Row::default()])).unwrap();
     assert!(order.put(rows(0, &[Row::default()])).is_err());
     taken(&mut order);
@@ -57,7 +62,7 @@ fn a_row_that_comes_twice_is_an_error() {
 #[test]
 fn some_rows_are_taken_in_their_order_too() {
     let numbers = [3..4, 7..8, 20..21].into_iter().collect();
-    let mut order = Order::new(&numbers, Path::new("."));
+    let mut order = Order::new(&numbers, Path::new("."), window());
     order.put(rows(20, &[Row::default()])).unwrap();
     order.put(rows(3, &[Row::default()])).unwrap();
     assert_eq!(taken(&mut order), [3]);
@@ -69,7 +74,7 @@ fn some_rows_are_taken_in_their_order_too() {
 
 #[test]
 fn a_row_that_nobody_asked_for_is_told() {
-    let mut order = Order::new(&std::iter::once(3..4).collect(), Path::new("."));
+    let mut order = Order::new(&std::iter::once(3..4).collect(), Path::new("."), window());
     order
         .put(rows(3, &[Row::default(), Row::default()]))
         .unwrap();
@@ -85,11 +90,15 @@ fn pictures_that_wait_go_to_disk_and_come_back() {
         image: Some(picture(row)),
         ..Row::default()
     };
-    let mut order = Order::new(&std::iter::once(0..20).collect(), folder.path());
+    // Another piece leaves little room.
+    let budget = Arc::<Budget>::default();
+    let [other, window] = [0, 0].map(|first| Arc::new(Window::new(Arc::clone(&budget), first)));
+    assert!(other.park(PARKED - (4 << 20), false));
+    let numbers = std::iter::once(0..20).collect();
+    let mut order = Order::new(&numbers, folder.path(), Arc::clone(&window));
     let mut spilled = Vec::new();
     for row in (1..20).rev() {
         spilled.extend(order.put(rows(row, &[with_picture(row)])).unwrap());
-        assert!(order.all_bytes <= WAITING_BYTES);
     }
     // One has room in memory; whoever comes in his turn needs none on disk.
     assert_eq!(spilled, (1..19).rev().collect::<Vec<_>>());
@@ -104,5 +113,9 @@ fn pictures_that_wait_go_to_disk_and_come_back() {
             next += 1;
         }
     }
-    assert_eq!((next, order.all_bytes), (20, 0));
+    assert_eq!(next, 20);
+    // What waited waits no longer, and a piece that ends gives back what did.
+    assert!(window.park(4 << 20, false) && !window.park(1, false));
+    drop(other);
+    assert!(window.park(PARKED - (4 << 20), false) && !window.park(1, false));
 }

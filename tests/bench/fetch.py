@@ -11,8 +11,7 @@ Three regimes, each with what bounds it beside it; `--regime a`, `--quick` and `
 * `b`: photographs, checked and kept as fetched. img2dataset checks by decoding (`resize_mode=no`, `skip_reencode`);
   what it does by default there (`encoded`: everything again) and without a look (`unchecked`) is measured once.
 * `c`: small pictures, checked and kept as fetched, from a server that answers after 300 ms; then with 1 % and 5 % of URLs
-  that never answer. nginx keeps the connections of those open when a client goes away, so with very many rows it runs
-  out of them.
+  that do not answer before both have given up. These take more rows: at the end capfilt waits for the last of them twice.
 
 img2dataset writes Parquet without hashes and EXIF, which capfilt does not write either, with one process per core and
 with the thread counts that `--sweep` found to be its best. capfilt runs with `its` policy (X-Robots-Tag alone) and
@@ -55,6 +54,8 @@ import pyarrow
 import pyarrow.parquet
 
 SIDE, QUALITY, TIMEOUT, LATENCY = 256, 95, 10, 0.3
+# nginx holds a connection until its answer is due, also when the client has gone: longer, and it runs out of them.
+STALL = TIMEOUT + 2
 # Names that a number in a URL can lead to: its last three digits.
 NAMES = 1000
 # Rows of a piece of capfilt, and of a shard of img2dataset, both by default.
@@ -87,7 +88,7 @@ http {{
         location / {{ return 404; }}
         location ~ "^/(photo|small)/[0-9]*([0-9]{{3}})\\.jpg$" {{ alias {files_at}/$1/$2.jpg; }}
         location ~ "^/late/([0-9]+)\\.jpg$" {{ echo_sleep {latency}; echo_exec /small/$1.jpg; }}
-        location /stall/ {{ echo_sleep 3600; echo late; }}
+        location /stall/ {{ echo_sleep {stall}; echo late; }}
     }}
 }}
 """
@@ -122,6 +123,7 @@ class Server:
                 files_at=files_at,
                 listen=listen,
                 latency=LATENCY,
+                stall=STALL,
                 keepalive=0 if options.no_keepalive else 75,
             )
         )
@@ -144,7 +146,7 @@ class Server:
         sys.exit(f"nginx does not start; see {self.work}/error.log")
 
     def __exit__(self, *_):
-        # Stalled connections would keep it for an hour.
+        # At once, not when stalled connections have got their answer.
         os.killpg(self.process.pid, signal.SIGKILL)
         self.process.wait()
         while list(session(self.process.pid)):
@@ -520,6 +522,7 @@ def limits(regime: str, pictures: Pictures, server: Server, options):
 MODES = {"checked": {"skip_reencode": True}, "encoded": {}, "unchecked": {"disable_all_reencoding": True}}
 # Rows of the small and of the large run of capfilt; img2dataset runs the large one.
 SIZES = {"a": (1_000, 5_000), "b": (1_000, 4_000), "c": (20_000, 60_000)}
+STALLED_SIZES = (60_000, 300_000)
 # Requests of capfilt in flight.
 CONCURRENCY = {"a": 64, "b": 64, "c": 8192}
 # The best of `--sweep` on two cores.
@@ -552,7 +555,7 @@ def calm(options, run, *arguments):
 def run_regime(regime, stalls, pictures, server, work, options):
     """All arms of a regime, alternating."""
     race = Race(regime, stalls, pictures, server, work, options)
-    few, many = (rows // (4 if options.quick else 1) for rows in SIZES[regime])
+    few, many = (rows // (4 if options.quick else 1) for rows in (STALLED_SIZES if stalls else SIZES[regime]))
     few, many = options.few or few, options.many or many
     arms = {"img2dataset": []} if "img2dataset" in options.only else {}
     if "capfilt" in options.only:

@@ -1,8 +1,8 @@
 """Makes the reference numbers of BLIP with the real transformers: `python tests/golden/blip.py`.
 
 For each random shape: the checkpoints in Hugging Face form, and what transformers answers about 220 pictures. For one
-shape also the same weights as original BLIP `.pth` files. For the trained mini-blip (`../shared/models/mini-blip`): its
-answers only, once with the weights as they are and once rounded as the committed fp16 packages of the demo hold them.
+shape also the same weights as original BLIP `.pth` files. Of trained models the answers only: of mini-blip
+(`../shared/models/mini-blip`), and of the demo's (`pipelines/demo/train`), rounded as its committed fp16 packages hold them.
 
 Needs `requirements.txt`; runs on the CPU in a few minutes.
 """
@@ -292,19 +292,18 @@ def random_shape(shape: shapes.Shape, pictures: Pictures, output: Path):
 
 
 @torch.no_grad()
-def mini(checkpoints: Path, pictures: Pictures, output: Path):
-    """Answers of the trained mini-blip, as it is and rounded to fp16."""
-    for name, half in [("fp32", False), ("fp16", True)]:
-        print(f"mini {name}")
-        captioner = BlipForConditionalGeneration.from_pretrained(checkpoints / "captioner").eval()
-        filter_ = BlipForImageTextRetrieval.from_pretrained(checkpoints / "filter").eval()
-        if half:
-            # What an fp16 package holds in 16 bits: matrices and kernels; the small rest stays in fp32.
-            for tensor in [*captioner.parameters(), *filter_.parameters()]:
-                if tensor.ndim in (2, 4):
-                    tensor.copy_(tensor.half().float())
-        words = Tokenizer.from_file(str(checkpoints / "captioner" / "tokenizer.json"))
-        Oracle(captioner, filter_, words, "", pictures).write(output / "mini", name)
+def trained(captioner: Path, filter_: Path, half: bool, pictures: Pictures, folder: Path, name: str):
+    """Answers of trained checkpoints; with `half`, rounded to fp16."""
+    print(f"{folder.name} {name}")
+    words = Tokenizer.from_file(str(captioner / "tokenizer.json"))
+    captioner = BlipForConditionalGeneration.from_pretrained(captioner).eval()
+    filter_ = BlipForImageTextRetrieval.from_pretrained(filter_).eval()
+    if half:
+        # What an fp16 package holds in 16 bits: matrices and kernels; the small rest stays in fp32.
+        for tensor in [*captioner.parameters(), *filter_.parameters()]:
+            if tensor.ndim in (2, 4):
+                tensor.copy_(tensor.half().float())
+    Oracle(captioner, filter_, words, "", pictures).write(folder, name)
 
 
 def main():
@@ -312,8 +311,9 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--pictures", type=Path, default=REPOSITORY / "pipelines/demo/pictures.parquet")
     parser.add_argument("--mini", type=Path, default=REPOSITORY.parent / "shared/models/mini-blip")
+    parser.add_argument("--demo", type=Path, default=REPOSITORY / "out/demo-models")
     parser.add_argument("--output", type=Path, default=HERE / "blip")
-    parser.add_argument("--only", nargs="*", help="names of shapes, or `mini`")
+    parser.add_argument("--only", nargs="*", help="names of shapes, `mini`, or `demo`")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     pictures = Pictures(arguments.pictures)
@@ -325,7 +325,11 @@ def main():
         if not arguments.only or shape.name in arguments.only:
             random_shape(shape, pictures, arguments.output)
     if not arguments.only or "mini" in arguments.only:
-        mini(arguments.mini, pictures, arguments.output)
+        captioner, filter_ = arguments.mini / "captioner", arguments.mini / "filter"
+        trained(captioner, filter_, False, pictures, arguments.output / "mini", "fp32")
+    if not arguments.only or "demo" in arguments.only:
+        captioner, filter_ = (arguments.demo / task / "huggingface" / task for task in ("captioner", "filter"))
+        trained(captioner, filter_, True, pictures, arguments.output / "demo", "fp16")
 
 
 if __name__ == "__main__":

@@ -282,12 +282,12 @@ fn trained_graphs_give_the_features_and_logits_of_transformers() {
     }
     let root = golden("../..");
     let folder = TempDir::new().unwrap();
-    let numbers = arrays(&golden("blip/mini/fp16.safetensors"));
+    let numbers = arrays(&golden("blip/demo/fp16.safetensors"));
     let committed = |task| Package::open(&root.join("pipelines/demo").join(task)).unwrap();
-    check_features(&committed("captioner"), "mini fp16", &numbers);
-    check_features(&committed("filter"), "mini fp16", &numbers);
-    let expected = json(&golden("blip/mini/fp16.json"));
-    check_logits(&committed("captioner"), "mini fp16", &numbers, &expected);
+    check_features(&committed("captioner"), "demo fp16", &numbers);
+    check_features(&committed("filter"), "demo fp16", &numbers);
+    let expected = json(&golden("blip/demo/fp16.json"));
+    check_logits(&committed("captioner"), "demo fp16", &numbers, &expected);
     let checkpoints = root.join("../shared/models/mini-blip");
     if !checkpoints.is_dir() {
         crate::test_skips::skipped(format_args!(

@@ -8,7 +8,9 @@ openclipart-png with what openclipart-svg says of them (image, title, title_repe
 
 * `emoji.parquet`: drawings of one concept share their id, so that they are right for each other's name;
 * `titles.parquet`: clip art with titles that at most three pictures have;
-* `words.parquet`: the same and other clip art with its description, and with its tags in one line.
+* `words.parquet`: the same and other clip art with its description, and with its tags in one line;
+* all three again in `clean`, without what the vocabulary lacks: a word with a number ("truck1") is one unknown token to it, and a
+  captioner that learns such texts writes "unknown".
 
 Needs pyarrow.
 """
@@ -43,6 +45,11 @@ def tags(row: dict) -> str | None:
     return ", ".join(found[:8]) or None
 
 
+def clean(text: str, numbers: bool) -> str:
+    """A text without signs, and without numbers where they only count pictures."""
+    return plain(re.sub(r"[^\w\s,'’&-]" + ("" if numbers else r"|\d"), " ", text))
+
+
 def write(path: Path, rows: list[tuple[str, dict, str]]):
     """Ids, pictures and texts as a Parquet file."""
     ids, images, texts = zip(*rows)
@@ -53,13 +60,19 @@ def write(path: Path, rows: list[tuple[str, dict, str]]):
 
 def main(emoji: str, clipart: str, output: str):
     folder = Path(output)
-    folder.mkdir(parents=True, exist_ok=True)
-    write(folder / "emoji.parquet", [(row["concept"], row["image"], row["caption"]) for row in parquet.read_table(emoji).to_pylist()])
+    (folder / "clean").mkdir(parents=True, exist_ok=True)
     rows = [row for row in parquet.read_table(clipart).to_pylist() if row["split"] == "train"]
     titled = [row for row in rows if row["title"] and row["title_repeats"] <= 3]
-    write(folder / "titles.parquet", [(row["image"]["path"], row["image"], plain(row["title"])) for row in titled])
     said = [(row, text) for row in rows for text in (description(row), tags(row)) if text]
-    write(folder / "words.parquet", [(row["image"]["path"], row["image"], text) for row, text in said])
+    files = {
+        "emoji": [(row["concept"], row["image"], row["caption"]) for row in parquet.read_table(emoji).to_pylist()],
+        "titles": [(row["image"]["path"], row["image"], plain(row["title"])) for row in titled],
+        "words": [(row["image"]["path"], row["image"], text) for row, text in said],
+    }
+    for name, pairs in files.items():
+        write(folder / f"{name}.parquet", pairs)
+        cleaned = [(id, image, clean(text, name == "emoji")) for id, image, text in pairs]
+        write(folder / "clean" / f"{name}.parquet", [pair for pair in cleaned if pair[2]])
 
 
 if __name__ == "__main__":

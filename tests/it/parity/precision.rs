@@ -5,8 +5,8 @@ use capfilt_onnx::{Package, Precision};
 use tempfile::TempDir;
 
 use super::reference::{
-    captioner, captions, committed, demo_pictures, expected, imported, matcher, plain,
-    runtime_is_here, scores, trained,
+    captioner, captions, demo_pictures, expected, imported, matcher, plain, runtime_is_here,
+    scores, trained,
 };
 
 /// Keep decisions are made here.
@@ -117,8 +117,11 @@ fn int8_and_fp16_decide_and_caption_nearly_as_fp32_does() {
     );
     assert!(decisions >= 0.99 && mean <= 0.01 && same >= 0.9);
 
-    let (decisions, mean) = compare(&filter, &probabilities(&committed("filter"), &texts));
-    let half = greedy(&committed("captioner"));
+    let (decisions, mean) = compare(
+        &filter,
+        &probabilities(&package("filter", Precision::Fp16), &texts),
+    );
+    let half = greedy(&package("captioner", Precision::Fp16));
     let same = share(
         base.iter().zip(&half).filter(|(a, b)| a == b).count(),
         base.len(),

@@ -303,10 +303,10 @@ pub(crate) fn subjects() -> (TempDir, Vec<Subject>) {
         drop(place.keep());
     }
     subjects.push(Subject {
-        name: "mini fp16".to_owned(),
+        name: "demo fp16".to_owned(),
         captioner: committed("captioner"),
         filter: committed("filter"),
-        expected: expected("mini/fp16"),
+        expected: expected("demo/fp16"),
     });
     if let Some(checkpoints) = trained() {
         let package =

@@ -200,21 +200,27 @@ fn captions_are_compared_with_the_texts_of_their_pictures() {
                 .to_owned()
         })
         .collect();
-    // Texts that have much in common with the captions, whatever these are.
+    // Texts that have much in common with the captions, whatever these are: two of a picture, and one that
+    // is not its own.
     let texts: Vec<String> = written
         .iter()
         .map(|text| format!("{text} on white"))
         .collect();
-    let rows: Vec<Row<'_>> = PICTURES
+    let mut rows: Vec<Row<'_>> = PICTURES
         .iter()
         .zip(&texts)
         .map(|((seed, _), text)| (*seed, Some(text.as_str()), Some(true), ""))
         .collect();
+    rows.push((1, Some(PICTURES[0].1[0]), Some(true), ""));
+    rows.push((2, Some(written[1].as_str()), Some(false), ""));
     let (_folder, shard, _) = data_of(&rows);
-    let (report, _) = eval("captioner", &shard, &["--decoding", "greedy"]);
+    let more = ["--truth", "fits", "--decoding", "greedy"];
+    let (report, _) = eval("captioner", &shard, &more);
     let mut captions = Captions::default();
-    for (said, text) in tokenize(&written).iter().zip(tokenize(&texts)) {
-        captions.push(said, &[text]).unwrap();
+    for (picture, (said, text)) in tokenize(&written).iter().zip(&texts).enumerate() {
+        let own = [text.as_str(), PICTURES[0].1[0]];
+        let own = &own[..if picture == 0 { 2 } else { 1 }];
+        captions.push(said, &tokenize(own)).unwrap();
     }
     let metrics = &report["metrics"];
     let (bleu_1, longest) = (&metrics["bleu"][0], &metrics["rouge_l"]);
@@ -230,7 +236,7 @@ fn captions_are_compared_with_the_texts_of_their_pictures() {
     let rouge = mean(&rouge_l(&captions)).unwrap();
     close(&metrics["rouge_l"], rouge);
     close(&metrics["cider_d"], mean(&cider_d(&captions)).unwrap());
-    let more = ["--decoding", "greedy", "--metrics", "rouge-l"];
+    let more = [&more[..], &["--metrics", "rouge-l"]].concat();
     let (only, _) = eval("captioner", &shard, &more);
     assert_eq!(only["metrics"].as_object().unwrap().len(), 1);
     close(&only["metrics"]["rouge_l"], rouge);

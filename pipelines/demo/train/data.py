@@ -4,7 +4,7 @@
 
 The inputs are emoji of six vendors with their names (columns image {bytes, path}, caption, concept), and pictures of Debian's
 openclipart-png with what openclipart-svg says of them (image, title, title_repeats, description, tags, split). Of these only the
-`train` split is taken: what the demo shows was never seen. It writes
+`train` split is taken. (Some of its pictures are copies of ones that the demo shows.) It writes
 
 * `emoji.parquet`: drawings of one concept share their id, so that they are right for each other's name;
 * `titles.parquet`: clip art with titles that at most three pictures have;

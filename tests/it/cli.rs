@@ -5,7 +5,7 @@ use std::process::Stdio;
 
 use insta::assert_snapshot;
 
-use crate::program::{capfilt, command};
+use crate::program::{capfilt, command, root};
 
 const COMMANDS: &[&[&str]] = &[
     &[],
@@ -50,6 +50,27 @@ fn the_help_of_every_command_shows_an_example() {
             assert_eq!(ran.stderr, "");
         }
     }
+}
+
+#[test]
+fn files_that_help_and_readme_name_are_there() {
+    let help = COMMANDS.iter().map(|words| {
+        let ran = capfilt(words.iter().chain([&"--help"])).expect_code(0);
+        (format!("`capfilt {} --help`", words.join(" ")), ran.stdout)
+    });
+    let readme = fs_err::read_to_string(root().join("README.md")).unwrap();
+    let mut seen = 0;
+    for (place, text) in help.chain([("README.md".to_owned(), readme)]) {
+        for (at, _) in text.match_indices("pipelines/") {
+            let is_path = |letter: char| letter.is_alphanumeric() || "/._-".contains(letter);
+            let end = text[at..].find(|letter| !is_path(letter));
+            let path = &text[at..end.map_or(text.len(), |end| at + end)];
+            let path = path.trim_end_matches('.');
+            assert!(root().join(path).exists(), "{place} names `{path}`");
+            seen += 1;
+        }
+    }
+    assert!(seen > 20, "only {seen} paths were found");
 }
 
 #[test]

@@ -117,7 +117,7 @@ pub(crate) struct Run {
 /// pictures and texts, and ends with a model package that `caption` and
 /// `score` take. Ctrl-C ends the step, saves a checkpoint and stops.
 #[derive(Args, Debug)]
-#[command(after_help = "Example:\n  capfilt train pipelines/train.toml --output out/train")]
+#[command(after_help = "Example:\n  capfilt train pipelines/train/clip.toml --output out/train")]
 pub(crate) struct Train {
     /// The training file
     #[arg(value_name = "TRAIN.toml")]

@@ -22,6 +22,7 @@ mod layout;
 mod models;
 mod object_crash;
 mod object_store;
+mod odd_shards;
 mod parity;
 mod program;
 mod readers;

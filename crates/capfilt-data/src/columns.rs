@@ -144,19 +144,56 @@ fn own(name: &str) -> FieldRef {
     }
 }
 
-/// Metadata that makes `datasets` decode the `image` column.
-fn with_image_feature() -> HashMap<String, String> {
-    let features = r#"{"info": {"features": {"image": {"_type": "Image"}}}}"#;
-    HashMap::from([(HUGGING_FACE.to_owned(), features.to_owned())])
+/// What makes `datasets` decode the `image` column.
+const IMAGE_FEATURE: &str = r#"{"info": {"features": {"image": {"_type": "Image"}}}}"#;
+
+/// Metadata from which `datasets` learns the kinds of the `image` column and of `passed`, and `passed`
+/// without what only that is for.
+fn with_features(passed: &[FieldRef]) -> (HashMap<String, String>, Vec<FieldRef>) {
+    let mut features: serde_json::Value = serde_json::from_str(IMAGE_FEATURE).unwrap_or_default();
+    let mut text = IMAGE_FEATURE.to_owned();
+    let mut fields = Vec::new();
+    for field in passed {
+        let mut metadata = field.metadata().clone();
+        let feature = metadata.remove(HUGGING_FACE);
+        let feature = feature.and_then(|feature| serde_json::from_str(&feature).ok());
+        let Some(feature) = feature else {
+            fields.push(Arc::clone(field));
+            continue;
+        };
+        features["info"]["features"][field.name()] = feature;
+        text = features.to_string();
+        fields.push(Arc::new(Field::clone(field).with_metadata(metadata)));
+    }
+    (HashMap::from([(HUGGING_FACE.to_owned(), text)]), fields)
+}
+
+/// The columns of `schema`, each with what `datasets` knows of it (like the names of a `ClassLabel`)
+/// under [`HUGGING_FACE`] in its metadata: [`scored`] and [`dataset`] put that where `datasets` looks.
+pub fn with_own_features(schema: &Schema) -> Vec<FieldRef> {
+    let known = schema.metadata().get(HUGGING_FACE);
+    let known = known.and_then(|text| serde_json::from_str::<serde_json::Value>(text).ok());
+    let features = known.as_ref().map(|known| &known["info"]["features"]);
+    let fields = schema.fields().iter();
+    fields
+        .map(
+            |field| match features.and_then(|all| all.get(field.name())) {
+                None => Arc::clone(field),
+                Some(feature) => {
+                    let mut metadata = field.metadata().clone();
+                    metadata.insert(HUGGING_FACE.to_owned(), feature.to_string());
+                    Arc::new(Field::clone(field).with_metadata(metadata))
+                }
+            },
+        )
+        .collect()
 }
 
 fn schema(names: &[&str], passed: &[FieldRef]) -> SchemaRef {
-    let fields: Fields = names
-        .iter()
-        .map(|name| own(name))
-        .chain(passed.iter().cloned())
-        .collect();
-    Arc::new(Schema::new_with_metadata(fields, with_image_feature()))
+    let (metadata, passed) = with_features(passed);
+    let ours = names.iter().map(|name| own(name));
+    let fields: Fields = ours.chain(passed).collect();
+    Arc::new(Schema::new_with_metadata(fields, metadata))
 }
 
 /// Schema of a `scored` file whose shard passes `passed` through.
@@ -188,27 +225,60 @@ pub fn rejected() -> SchemaRef {
     Arc::clone(&SCHEMA)
 }
 
-/// Output names of the passed-through columns `names`, in order: a name that a column of ours
-/// has, or that begins with a dot, gets `input_` in front, as often as it takes to be free.
-pub fn passed_names<'a>(names: impl IntoIterator<Item = &'a str> + Clone) -> Vec<String> {
+/// Output names of the passed-through columns `names`, and of those that the folders of a shard give
+/// by the keys `keys`, in order. A name that is taken gets `input_` in front, as often as it takes to be
+/// free; of columns of one name, all but the first are numbered.
+///
+/// Taken are the names of our columns and those that begin with a dot. A key always is: the output has
+/// the same folders as the input, and readers like pyarrow make a column of that name of them.
+pub fn passed_names<'a>(
+    names: impl IntoIterator<Item = &'a str> + Clone,
+    keys: impl IntoIterator<Item = &'a str>,
+) -> Vec<String> {
+    let own: HashSet<&str> = names.clone().into_iter().collect();
     let ours = |name: &str| SCORED.contains(&name) || name == CAPTIONS || name.starts_with('.');
-    let mut taken: HashSet<String> = names
-        .clone()
-        .into_iter()
-        .filter(|name| !ours(name))
-        .map(str::to_owned)
-        .collect();
-    let mut rename = |name: &str| {
-        if !ours(name) {
-            return name.to_owned();
-        }
+    let prefixed = |name: &str| {
         let mut free = format!("input_{name}");
-        while !taken.insert(free.clone()) {
+        while ours(&free) || own.contains(free.as_str()) {
             free.insert_str(0, "input_");
         }
         free
     };
-    names.into_iter().map(&mut rename).collect()
+    let names = names.into_iter().map(|name| {
+        if ours(name) {
+            prefixed(name)
+        } else {
+            name.to_owned()
+        }
+    });
+    let free: Vec<String> = names.chain(keys.into_iter().map(prefixed)).collect();
+    apart(free.iter().map(String::as_str))
+}
+
+/// `names` where of those that are equal all but the first are numbered: `x`, `x_2`, `x_3`.
+pub(crate) fn apart<'a>(names: impl IntoIterator<Item = &'a str> + Clone) -> Vec<String> {
+    let mut taken: HashSet<String> = names.clone().into_iter().map(str::to_owned).collect();
+    let mut seen = HashSet::new();
+    let mut free = |name: &str| {
+        if seen.insert(name.to_owned()) {
+            return name.to_owned();
+        }
+        let numbered = (2_u64..).map(|number| format!("{name}_{number}"));
+        let mut free = numbered.filter(|name| taken.insert(name.clone()));
+        free.next().unwrap_or_default()
+    };
+    names.into_iter().map(&mut free).collect()
+}
+
+/// The first of `names` that differ from an earlier one, or a column of ours, by their case only, with
+/// that: some readers, like Spark and Hive, cannot tell them apart.
+pub fn same_but_for_case<'a>(names: impl IntoIterator<Item = &'a str>) -> Option<(String, String)> {
+    let ours = SCORED.iter().copied().chain([CAPTIONS]);
+    let mut seen: HashMap<String, &str> = HashMap::new();
+    ours.chain(names).find_map(|name| {
+        let before = seen.insert(name.to_lowercase(), name)?;
+        Some((before.to_owned(), name.to_owned()))
+    })
 }
 
 /// `data_type` without views and without dictionaries of text or bytes, at any depth.
@@ -230,7 +300,13 @@ pub fn plain_type(data_type: &DataType) -> DataType {
             DataType::LargeList(plain(field))
         }
         DataType::FixedSizeList(field, size) => DataType::FixedSizeList(plain(field), *size),
-        DataType::Struct(fields) => DataType::Struct(fields.iter().map(plain).collect()),
+        DataType::Struct(fields) => {
+            let names = apart(fields.iter().map(|field| field.name().as_str()));
+            let named = fields.iter().zip(names);
+            let named = named.map(|(field, name)| Field::clone(&plain(field)).with_name(name));
+            DataType::Struct(named.collect())
+        }
+        DataType::Map(entries, sorted) => DataType::Map(plain(entries), *sorted),
         other => other.clone(),
     }
 }

@@ -5,7 +5,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
-use arrow::datatypes::SchemaRef;
+use arrow::datatypes::{Schema, SchemaRef};
 use arrow::error::ArrowError;
 use parquet::arrow::arrow_reader::{
     ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReader,
@@ -19,6 +19,8 @@ use parquet::file::metadata::{
 use parquet::file::reader::ChunkReader;
 use sha2::{Digest, Sha256};
 
+use crate::encryption::Encryption;
+use crate::leaves::with_extensions;
 use crate::location::Location;
 use crate::open::Open;
 use crate::write::CONTENT;
@@ -57,6 +59,17 @@ pub enum FooterError {
         #[source]
         source: ParquetError,
     },
+    /// Some or all of it is encrypted.
+    #[error(
+        "`{path}` is encrypted: {encryption}; capfilt has no keys, so decrypt it with the program that \
+         wrote it (pyarrow: read it with its `decryption_properties`, write it without)"
+    )]
+    Encrypted {
+        /// The file.
+        path: Location,
+        /// What of it.
+        encryption: Encryption,
+    },
     /// The rows are not those that were written.
     #[error("`{path}` is damaged: its rows have another digest than when it was written")]
     Damaged {
@@ -76,7 +89,7 @@ pub enum FooterError {
 
 impl FooterError {
     /// What an error of the reader means for the file `path`.
-    fn of_parquet(path: &Location, error: ParquetError) -> Self {
+    pub(crate) fn of_parquet(path: &Location, error: ParquetError) -> Self {
         let source = match error {
             ParquetError::External(inner) => match inner.downcast::<io::Error>() {
                 Ok(error) => return Self::Io(*error),
@@ -142,6 +155,13 @@ impl Footer {
             ))));
         };
         let length = u32::from_le_bytes([tail[0], tail[1], tail[2], tail[3]]) as usize;
+        let encrypted = |encryption| FooterError::Encrypted {
+            path: path.clone(),
+            encryption,
+        };
+        if &tail[4..] == b"PARE" {
+            return Err(encrypted(Encryption::Footer));
+        }
         if &tail[4..] != b"PAR1" || length.saturating_add(TAIL) > size {
             return Err(refuse(ParquetError::General(
                 "it does not end as Parquet does".to_owned(),
@@ -149,6 +169,9 @@ impl Footer {
         }
         let footer = last(length + TAIL).map_err(refuse)?;
         let digest = hex_digest(&footer[..length]);
+        if let Some(found) = Encryption::of(&footer[..length]) {
+            return Err(encrypted(found));
+        }
         let metadata = ParquetMetaDataReader::new()
             .with_offset_index_policy(PageIndexPolicy::Optional)
             .with_column_index_policy(PageIndexPolicy::Skip)
@@ -166,12 +189,13 @@ impl Footer {
         }))
         .unwrap_or_else(|_panic| Err(ParquetError::General("its schema is damaged".to_owned())))
         .map_err(refuse)?;
+        let fields = with_extensions(schema.fields(), about_file.schema_descr());
         Ok(Self {
             size: file.size,
             version: file.version,
             e_tag: file.e_tag,
             digest,
-            schema: Arc::new(schema),
+            schema: Arc::new(Schema::new_with_metadata(fields, schema.metadata)),
             metadata: Arc::new(metadata),
             path,
         })

@@ -13,14 +13,17 @@
 
 pub mod candidate;
 pub mod columns;
+mod encryption;
 pub mod footer;
 mod lease;
+mod leaves;
 mod location;
 mod object;
 mod object_error;
 mod open;
 mod pages;
 pub mod piece;
+mod raw;
 pub mod read;
 mod reject;
 mod shards;
@@ -28,11 +31,13 @@ mod step;
 mod write;
 
 pub use candidate::{Candidate, Caption, Kind, Score, Source};
+pub use encryption::Encryption;
 pub use footer::{Batches, Footer, FooterError, Leaf, Stretch};
 pub use lease::{Lease, LeaseError};
 pub use location::{Location, LocationError};
 pub use object::Object;
 pub use piece::{Piece, Shard, ShardNameError, clashing};
+pub use raw::{Raw, Typed, typed};
 pub use read::ColumnError;
 pub use reject::Reject;
 pub use shards::{Found, ShardsError, find_shards, shard_files, shards_below};

@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 use crate::object::Object;
 use crate::write::{WriteError, WriteErrorKind, folder_of};
@@ -50,6 +50,25 @@ impl Location {
         match self {
             Self::File(path) => Some(path),
             Self::Object(_) => None,
+        }
+    }
+
+    /// The same without links, `.` and `..`, so that it can be compared with others. What does not exist
+    /// is what stands at the end of what does.
+    #[must_use]
+    pub fn resolved(&self) -> Self {
+        match self {
+            Self::File(path) => Self::File(resolved(path)),
+            Self::Object(_) => self.clone(),
+        }
+    }
+
+    /// Whether this lies below `folder`; of files, both must be [`resolved`](Self::resolved).
+    pub fn is_below(&self, folder: &Self) -> bool {
+        match (self, folder) {
+            (Self::File(path), Self::File(folder)) => path.starts_with(folder),
+            (Self::Object(object), Self::Object(folder)) => object.is_below(folder),
+            _ => false,
         }
     }
 
@@ -131,6 +150,28 @@ impl Location {
         files.retain(|file| is_shown(file) && file.extension().is_some_and(|e| e == "parquet"));
         Ok(files)
     }
+}
+
+/// `path` without links, `.` and `..`, as far as it exists.
+fn resolved(path: &Path) -> PathBuf {
+    if let Ok(path) = fs_err::canonicalize(path) {
+        return path;
+    }
+    let mut resolved = PathBuf::new();
+    // Where the current folder is not known, what is relative to it stays so.
+    let absolute = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+    for part in absolute.components() {
+        if part == Component::ParentDir {
+            resolved.pop();
+            continue;
+        }
+        resolved.push(part);
+        // A link leads elsewhere, and `..` behind it out of there.
+        if let Ok(canonical) = fs_err::canonicalize(&resolved) {
+            resolved = canonical;
+        }
+    }
+    resolved
 }
 
 /// Whether no part of a path is hidden.

@@ -172,6 +172,11 @@ impl Object {
         }
     }
 
+    /// Whether this lies below the prefix `folder`.
+    pub(crate) fn is_below(&self, folder: &Self) -> bool {
+        self.store.url == folder.store.url && self.key.prefix_matches(&folder.key)
+    }
+
     pub(crate) fn store(&self) -> &Store {
         &self.store
     }

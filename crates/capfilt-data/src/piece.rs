@@ -8,6 +8,28 @@ use std::path::{Path, PathBuf};
 #[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub struct Shard(String);
 
+/// How Hive names the folder of rows without a value.
+const NO_VALUE: &str = "__HIVE_DEFAULT_PARTITION__";
+
+/// `text` without percent-encoding; as it is where that is not UTF-8 then.
+fn decoded(text: &str) -> String {
+    let mut bytes = Vec::new();
+    let mut rest = text.as_bytes();
+    while let Some((first, after)) = rest.split_first() {
+        let code = after.split_first_chunk::<2>().filter(|_| *first == b'%');
+        let code = code.and_then(|(code, after)| {
+            let digits = std::str::from_utf8(code).ok()?;
+            let is_hex = digits.bytes().all(|digit| digit.is_ascii_hexdigit());
+            let byte = u8::from_str_radix(digits, 16).ok().filter(|_| is_hex)?;
+            Some((byte, after))
+        });
+        let (byte, after) = code.unwrap_or((*first, after));
+        bytes.push(byte);
+        rest = after;
+    }
+    String::from_utf8(bytes).unwrap_or_else(|_| text.to_owned())
+}
+
 /// A path from which no shard name can be made.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot name the shard `{}`: {reason}", path.display())]
@@ -56,6 +78,20 @@ impl Shard {
     /// The name, `/` between folders.
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+
+    /// What folders named `key=value` say of all rows, from the outermost in: keys and values without
+    /// percent-encoding, and no value for `__HIVE_DEFAULT_PARTITION__`.
+    pub fn partitions(&self) -> Vec<(String, Option<String>)> {
+        let folders = self.0.rsplit_once('/').map_or("", |(folders, _)| folders);
+        let pairs = folders.split('/').filter_map(|name| name.split_once('='));
+        pairs
+            .filter(|(key, _)| !key.is_empty())
+            .map(|(key, value)| {
+                let value = (value != NO_VALUE).then(|| decoded(value));
+                (decoded(key), value)
+            })
+            .collect()
     }
 
     /// The id of a row that brings none: `<shard>:<row in file>`.

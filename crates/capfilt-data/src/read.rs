@@ -305,11 +305,11 @@ pub fn image_column(array: &ArrayRef) -> Result<StructArray, ColumnError> {
 }
 
 /// Any column without views and dictionaries: `crate::columns::plain_type` says how.
-pub fn plain_column(array: &ArrayRef, field: &Field) -> Result<ArrayRef, ColumnError> {
-    if array.data_type() == field.data_type() {
+pub fn plain_array(array: &ArrayRef, data_type: &DataType) -> Result<ArrayRef, ColumnError> {
+    if array.data_type() == data_type {
         return Ok(Arc::clone(array));
     }
-    Ok(cast_with_options(array, field.data_type(), &STRICT)?)
+    Ok(cast_with_options(array, data_type, &STRICT)?)
 }
 
 /// A list column in exactly the type `data_type`.

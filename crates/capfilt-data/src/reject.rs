@@ -45,6 +45,9 @@ reasons! {
     MissingUrl = "missing-url", transient: false;
     /// The row has no picture, and no stage fetches one.
     MissingImage = "missing-image", transient: false;
+    /// A value of the row is not what its column declares: a text that is no UTF-8, or a time that its
+    /// type cannot hold. Where it is the web text, only that goes.
+    BadValue = "bad-value", transient: false;
     /// The URL cannot be read, or names no host.
     BadUrl = "bad-url", transient: false;
     /// The URL, or one it redirects to, has a scheme that is not allowed.

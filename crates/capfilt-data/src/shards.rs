@@ -1,7 +1,7 @@
 //! The shards that a path, a folder or a glob names, on this machine or in a store.
 
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::{Components, Path, PathBuf};
 
 use crate::location::{Location, LocationError};
 use crate::piece::{Shard, ShardNameError};
@@ -24,6 +24,12 @@ pub enum ShardsError {
     )]
     None {
         /// What was asked for.
+        glob: String,
+    },
+    /// There is nothing, and the path has letters that are none.
+    #[error("`{glob}` cannot be found: its path is not UTF-8; rename the folder that is not")]
+    NotUtf8 {
+        /// What was asked for, as far as it can be shown.
         glob: String,
     },
     /// A wildcard is not understood.
@@ -63,6 +69,8 @@ const OPTIONS: glob::MatchOptions = glob::MatchOptions {
 };
 
 /// `glob` as somebody in another folder names it, when it is relative to `folder`; a URL stays.
+///
+/// Nothing of `folder` needs to be escaped: what exists is taken literally (see [`find_shards`]).
 pub fn shards_below(folder: &Path, glob: &str) -> String {
     if Location::is_url(glob) {
         glob.to_owned()
@@ -73,15 +81,23 @@ pub fn shards_below(folder: &Path, glob: &str) -> String {
 
 /// The shards that `glob` names, in the order of their paths, at least one: a file, the Parquet files
 /// below a folder or prefix, or those that match a glob.
+///
+/// Part by part, what exists under just that name is meant, whatever letters it has: `a[1].parquet` is
+/// the file of this name where there is one, else `a1.parquet`.
 pub fn find_shards(glob: &str) -> Result<Vec<Found>, ShardsError> {
     let found = if Location::is_url(glob) {
         objects(glob)?
     } else {
-        pattern(glob, glob)?;
-        let prefix = prefix(glob);
-        let files = shard_files(glob).into_iter();
+        let (literal, rest) = literal_part(glob.as_ref(), |path| path.symlink_metadata().is_ok());
+        pattern(&rest, glob)?;
+        let prefix = if rest.is_empty() && !literal.is_dir() {
+            literal.parent().unwrap_or(&literal)
+        } else {
+            &literal
+        };
+        let files = files(&literal, &rest).into_iter();
         let named = files.map(|path| {
-            let shard = Shard::name(&path, &prefix)?;
+            let shard = Shard::name(&path, prefix)?;
             let path = path.into();
             Ok(Found { shard, path })
         });
@@ -89,9 +105,55 @@ pub fn find_shards(glob: &str) -> Result<Vec<Found>, ShardsError> {
     };
     if found.is_empty() {
         let glob = glob.to_owned();
-        return Err(ShardsError::None { glob });
+        return Err(if glob.contains(char::REPLACEMENT_CHARACTER) {
+            ShardsError::NotUtf8 { glob }
+        } else {
+            ShardsError::None { glob }
+        });
     }
     Ok(found)
+}
+
+/// The parts of `glob` up to the first that is a pattern, as they are called, and the rest. `exists` says
+/// whether there is something of a name.
+fn literal_part(glob: &Path, exists: impl Fn(&Path) -> bool) -> (PathBuf, String) {
+    let mut literal = PathBuf::new();
+    let mut parts = glob.components();
+    loop {
+        let rest = parts.as_path();
+        let Some(part) = parts.next() else {
+            return (literal, String::new());
+        };
+        let name = part.as_os_str().to_string_lossy();
+        let unescaped = unescaped(&name);
+        if !name.contains(WILD) || exists(&literal.join(part)) {
+            literal.push(part);
+        } else if let Some(name) = unescaped {
+            literal.push(name);
+        } else {
+            return (literal, rest.to_string_lossy().into_owned());
+        }
+    }
+}
+
+/// What `pattern` matches, where that is one name only: `a[[]1[]]` is `a[1]`.
+fn unescaped(pattern: &str) -> Option<String> {
+    let mut name = String::new();
+    let mut rest = pattern;
+    while let Some(letter) = rest.chars().next() {
+        let escaped = WILD.iter().chain(&[']']).copied();
+        let mut escaped = escaped.map(|letter| (letter, format!("[{letter}]")));
+        if let Some((letter, form)) = escaped.find(|(_, form)| rest.starts_with(form)) {
+            name.push(letter);
+            rest = &rest[form.len()..];
+        } else if WILD.contains(&letter) {
+            return None;
+        } else {
+            name.push(letter);
+            rest = &rest[letter.len_utf8()..];
+        }
+    }
+    Some(name)
 }
 
 /// `part` of `glob` as a pattern.
@@ -119,18 +181,36 @@ fn objects(url: &str) -> Result<Vec<Found>, ShardsError> {
         let shard = Shard::name(Path::new(name), Path::new(""))?;
         return Ok(vec![Found { shard, path: root }]);
     }
-    let rest = if rest.is_empty() {
-        "**/*.parquet"
+    below(&root, rest, url)
+}
+
+/// The objects below `root` that `rest` names; all of it is `glob`.
+fn below(root: &Location, rest: &str, glob: &str) -> Result<Vec<Found>, ShardsError> {
+    let all = root.files().map_err(|source| ShardsError::List {
+        glob: glob.to_owned(),
+        source,
+    })?;
+    let exists = |path: &Path| all.iter().any(|file| file.starts_with(path));
+    let (literal, rest) = literal_part(Path::new(rest), exists);
+    let (prefix, rest) = if rest.is_empty() && all.contains(&literal) {
+        let name = literal.file_name().unwrap_or_default().to_string_lossy();
+        let rest = glob::Pattern::escape(&name);
+        (literal.parent().unwrap_or(&literal), rest)
+    } else if rest.is_empty() {
+        (literal.as_path(), "**/*.parquet".to_owned())
     } else {
-        rest
+        (literal.as_path(), rest)
     };
-    let pattern = pattern(rest, url)?;
-    let below = root.files().map_err(list)?;
-    below
-        .into_iter()
-        .filter(|file| pattern.matches_path_with(file, OPTIONS))
-        .map(|file| {
-            let shard = Shard::name(&file, Path::new(""))?;
+    let pattern = pattern(&rest, glob)?;
+    let named = all.iter().filter_map(|file| {
+        let below = file.strip_prefix(prefix).ok()?;
+        pattern
+            .matches_path_with(below, OPTIONS)
+            .then_some((file, below))
+    });
+    named
+        .map(|(file, below)| {
+            let shard = Shard::name(below, Path::new(""))?;
             let path = root.join(file);
             Ok(Found { shard, path })
         })
@@ -139,53 +219,64 @@ fn objects(url: &str) -> Result<Vec<Found>, ShardsError> {
 
 /// The files that `glob` names, in the order of their paths; of a folder, the Parquet files below it.
 pub fn shard_files(glob: &str) -> Vec<PathBuf> {
-    if glob.contains(WILD) {
-        matches(glob)
-    } else {
-        literal(glob)
-    }
+    let (literal, rest) = literal_part(glob.as_ref(), |path| path.symlink_metadata().is_ok());
+    files(&literal, &rest)
 }
 
-fn literal(path: &str) -> Vec<PathBuf> {
-    let path = PathBuf::from(path);
-    if path.is_dir() {
-        return matches(&format!(
-            "{}/**/*.parquet",
-            glob::Pattern::escape(&path.to_string_lossy())
-        ));
-    }
-    if path.is_file() {
-        vec![path]
+/// The files that match `rest` below `literal`; without that, the file there, or the Parquet files below
+/// the folder there.
+fn files(literal: &Path, rest: &str) -> Vec<PathBuf> {
+    let rest = if rest.is_empty() && literal.is_dir() {
+        "**/*.parquet"
     } else {
-        Vec::new()
-    }
-}
-
-fn matches(glob: &str) -> Vec<PathBuf> {
-    let Ok(paths) = glob::glob_with(glob, OPTIONS) else {
-        return Vec::new();
+        rest
     };
-    // What cannot be listed is not found; a glob that finds nothing at all is an error.
-    let mut paths: Vec<PathBuf> = paths.flatten().filter(|path| path.is_file()).collect();
-    paths.sort();
-    paths
+    let mut found = Vec::new();
+    matches(literal, &Path::new(rest).components(), &mut found);
+    found.sort();
+    found.dedup();
+    found
 }
 
-/// The folders of `glob` before its first wildcard; of a folder, itself; of a file, its folder.
-fn prefix(glob: &str) -> PathBuf {
-    if !glob.contains(WILD) {
-        let path = Path::new(glob);
-        let folder = if path.is_dir() {
-            path
-        } else {
-            path.parent().unwrap_or(path)
-        };
-        return folder.to_owned();
+/// Adds the files that `parts` of a glob match below `folder`. What cannot be listed is not found: a glob
+/// that finds nothing at all is an error. (The walk of the crate `glob` panics over names that are not
+/// UTF-8; here they are found, and refused for that.)
+fn matches(folder: &Path, parts: &Components<'_>, found: &mut Vec<PathBuf>) {
+    let mut rest = parts.clone();
+    let Some(part) = rest.next() else {
+        if folder.is_file() {
+            found.push(folder.to_owned());
+        }
+        return;
+    };
+    let part = part.as_os_str().to_string_lossy();
+    if !part.contains(WILD) {
+        return matches(&folder.join(&*part), &rest, found);
     }
-    Path::new(glob)
-        .components()
-        .take_while(|part| !part.as_os_str().to_string_lossy().contains(WILD))
-        .collect()
+    let is_deep = part == "**";
+    if is_deep {
+        matches(folder, &rest, found);
+    }
+    let Ok(pattern) = glob::Pattern::new(if is_deep { "*" } else { &part }) else {
+        return;
+    };
+    let here = if folder.as_os_str().is_empty() {
+        Path::new(".")
+    } else {
+        folder
+    };
+    for entry in fs_err::read_dir(here).into_iter().flatten().flatten() {
+        let name = entry.file_name();
+        if !pattern.matches_with(&name.to_string_lossy(), OPTIONS) {
+            continue;
+        }
+        let path = folder.join(name);
+        if !is_deep {
+            matches(&path, &rest, found);
+        } else if path.is_dir() {
+            matches(&path, parts, found);
+        }
+    }
 }
 
 #[cfg(test)]

@@ -7,7 +7,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use arrow::array::{Array, RecordBatch};
 use arrow::datatypes::SchemaRef;
-use parquet::arrow::ArrowWriter;
+use parquet::arrow::arrow_writer::ArrowWriterOptions;
+use parquet::arrow::{ArrowSchemaConverter, ArrowWriter};
 use parquet::basic::{Compression, ZstdLevel};
 use parquet::errors::ParquetError;
 use parquet::file::metadata::KeyValue;
@@ -18,6 +19,7 @@ use tempfile::{NamedTempFile, TempDir};
 
 use crate::columns::{HUGGING_FACE, IMAGE};
 use crate::footer::hex;
+use crate::leaves::with_logical_types;
 use crate::location::Location;
 use crate::step::Step;
 
@@ -221,7 +223,12 @@ impl PieceWriter {
             .set_created_by(concat!("capfilt version ", env!("CARGO_PKG_VERSION")).to_owned())
             .set_key_value_metadata(pairs)
             .build();
-        let writer = ArrowWriter::try_new(sink.clone(), schema, Some(properties))?;
+        let mut options = ArrowWriterOptions::new().with_properties(properties);
+        let plain = ArrowSchemaConverter::new().convert(&schema)?;
+        if let Some(columns) = with_logical_types(schema.fields(), &plain)? {
+            options = options.with_parquet_schema(columns);
+        }
+        let writer = ArrowWriter::try_new_with_options(sink.clone(), schema, options)?;
         Ok(Self {
             path: path.clone(),
             sink,

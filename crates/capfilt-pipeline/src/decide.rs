@@ -16,6 +16,7 @@ use crate::lock::OutputLock;
 use crate::manifest;
 use crate::record::{IMAGES, PIPELINE, RunFile, now};
 use crate::removal;
+use crate::strangers::DatasetCounts;
 
 /// What shall be decided otherwise.
 #[derive(Clone, Debug, Default)]
@@ -110,6 +111,7 @@ pub fn decide(
         record.pipeline.store.dataset = Dataset::Now;
         record.digests.decision = rule.digest();
         record.counts.decided = report.after.clone();
+        record.counts.dataset = Some(DatasetCounts::of(output, &record)?);
         if changed {
             manifest::keep(&record, output, began)?;
         }

@@ -236,9 +236,9 @@ fn failed(files: &PieceFiles, source: DataFusionError) -> RunError {
 
 /// The passed-through columns of a `scored` file.
 pub(crate) fn passed(scored: &SchemaRef) -> Vec<FieldRef> {
-    let is_ours = |field: &&FieldRef| columns::SCORED.contains(&field.name().as_str());
-    let fields = scored.fields().iter();
-    fields.filter(|field| !is_ours(field)).cloned().collect()
+    let mut fields = columns::with_own_features(scored);
+    fields.retain(|field| !columns::SCORED.contains(&field.name().as_str()));
+    fields
 }
 
 /// Rows of `scored` with a verdict on every candidate.
@@ -293,6 +293,7 @@ impl Judged {
 
     fn count(&self, counts: &mut DecidedCounts) -> Result<(), DataFusionError> {
         let dropped_by = texts(&self.rows, columns::TEXT_DROPPED_BY)?;
+        let web = texts(&self.rows, columns::TEXT)?;
         for (row, fate) in self.fates()?.into_iter().enumerate() {
             match fate {
                 Fate::Left => continue,
@@ -304,7 +305,8 @@ impl Judged {
                 tell(counts, &self.candidates[row], &self.verdicts[row]);
             }
             if dropped_by.is_valid(row) {
-                count(&mut counts.removed, Reject::WhereText.as_str());
+                let reason = why_dropped(text_at(web, row));
+                count(&mut counts.removed, reason.as_str());
                 count(&mut counts.removed_sources, Source::Web.as_str());
             }
         }
@@ -366,11 +368,14 @@ impl Judged {
                 continue;
             }
             if let Some(stage) = text_at(dropped_by, row) {
+                let text = text_at(web, row);
+                let detail = text_at(details, row).filter(|_| text.is_none());
                 removed.push(Removed {
                     stage: Some(stage.to_owned()),
-                    text: text_at(web, row).map(str::to_owned),
+                    detail: detail.map(str::to_owned),
+                    text: text.map(str::to_owned),
                     source: Some(Source::Web),
-                    ..row_of(Reject::WhereText)
+                    ..row_of(why_dropped(text))
                 });
             }
             for (candidate, verdict) in candidates.iter().zip(verdicts) {
@@ -388,6 +393,15 @@ impl Judged {
             }
         }
         Ok(removed_batch(&removed)?)
+    }
+}
+
+/// Why the web text was dropped: one that is not there could not be read.
+const fn why_dropped(text: Option<&str>) -> Reject {
+    if text.is_some() {
+        Reject::WhereText
+    } else {
+        Reject::BadValue
     }
 }
 

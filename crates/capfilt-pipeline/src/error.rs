@@ -126,6 +126,21 @@ pub enum PipelineErrorKind {
         #[source]
         source: FooterError,
     },
+    /// Columns of one name.
+    #[error(
+        "`source.columns.{key}`: `{shard}` has {count} columns `{column}`, and which is meant is not known; \
+         give each a name of its own, or map another one"
+    )]
+    SameColumn {
+        /// What the column is for.
+        key: &'static str,
+        /// The name.
+        column: String,
+        /// The shard.
+        shard: Location,
+        /// How many there are.
+        count: usize,
+    },
     /// A column that is not there.
     #[error(
         "`source.columns.{key}`: there is no column `{column}` in `{shard}`; there are {}",

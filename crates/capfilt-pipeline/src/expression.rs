@@ -6,9 +6,13 @@ use arrow::array::{ArrayRef, AsArray, BooleanArray, Float64Array, RecordBatch};
 use arrow::datatypes::{DataType, Field, FieldRef, Int32Type, Schema, SchemaRef};
 use arrow::error::ArrowError;
 use capfilt_data::columns::{HEIGHT, WIDTH};
-use datafusion::common::DFSchema;
+use datafusion::common::stats::Precision;
+use datafusion::common::{DFSchema, ScalarValue};
 use datafusion::error::{DataFusionError, Result};
-use datafusion::physical_expr::PhysicalExpr;
+use datafusion::logical_expr::interval_arithmetic::Interval;
+use datafusion::physical_expr::expressions::Column;
+use datafusion::physical_expr::intervals::utils::check_support;
+use datafusion::physical_expr::{AnalysisContext, ExprBoundaries, PhysicalExpr, analyze};
 use datafusion::prelude::{SessionConfig, SessionContext};
 
 use crate::row;
@@ -91,6 +95,39 @@ impl Condition {
         &self.schema
     }
 
+    /// Whether anything can meet it where its columns lie within `bounds`, as far as arithmetic of
+    /// intervals says.
+    pub(crate) fn can_be_met(&self, bounds: &[Bounds<'_>]) -> bool {
+        if !check_support(&self.expression, &self.schema) {
+            return true;
+        }
+        // What cannot be worked out may be met.
+        self.feasible(bounds).unwrap_or(true)
+    }
+
+    fn feasible(&self, bounds: &[Bounds<'_>]) -> Result<bool> {
+        let mut known = Vec::new();
+        for (index, field) in self.schema.fields().iter().enumerate() {
+            let of_column = bounds.iter().find(|bounds| bounds.column == field.name());
+            let Some(bounds) = of_column.filter(|_| field.data_type().is_numeric()) else {
+                if let Ok(interval) = Interval::make_unbounded(field.data_type()) {
+                    known.push(boundaries(field.name(), index, interval));
+                }
+                continue;
+            };
+            let limit = |limit: f64| ScalarValue::from(limit).cast_to(field.data_type());
+            let interval = Interval::try_new(limit(bounds.least)?, limit(bounds.most)?)?;
+            known.push(boundaries(field.name(), index, interval));
+        }
+        let context = AnalysisContext::new(known);
+        let found = analyze(&self.expression, context, &self.schema)?;
+        // Where nothing can meet it, no column has any value left.
+        Ok(found
+            .boundaries
+            .iter()
+            .any(|column| column.interval.is_some()))
+    }
+
     /// For each row of `batch`, which has the planned columns, whether the condition is met.
     pub(crate) fn met(&self, batch: &RecordBatch) -> Result<Vec<bool>> {
         let value = self
@@ -101,6 +138,25 @@ impl Condition {
             return Ok(vec![false; batch.num_rows()]);
         };
         Ok(conditions.iter().map(|met| met == Some(true)).collect())
+    }
+}
+
+/// Between which values a column lies.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Bounds<'a> {
+    /// Its name.
+    pub(crate) column: &'a str,
+    /// The least value.
+    pub(crate) least: f64,
+    /// The greatest.
+    pub(crate) most: f64,
+}
+
+fn boundaries(name: &str, index: usize, interval: Interval) -> ExprBoundaries {
+    ExprBoundaries {
+        column: Column::new(name, index),
+        interval: Some(interval),
+        distinct_count: Precision::Absent,
     }
 }
 

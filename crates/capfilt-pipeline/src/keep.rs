@@ -11,7 +11,7 @@ use capfilt_data::{Candidate, Kind, Reject, Source};
 use datafusion::error::Result;
 
 use crate::error::PipelineErrorKind;
-use crate::expression::Condition;
+use crate::expression::{Bounds, Condition};
 use crate::file::KeepTable;
 use crate::load::value;
 use crate::stages::{Stage, Verb};
@@ -21,6 +21,10 @@ pub(crate) const STEP: &str = "keep";
 
 /// Columns that a condition may name besides the scorers.
 const OWN: [&str; 4] = ["text", "source", "by", "log_prob"];
+
+/// Scores lie between these; those of a match are not below 0.
+const LEAST: f64 = -1.0;
+const MOST: f64 = 1.0;
 
 /// Which captions are kept.
 #[derive(Clone, Debug)]
@@ -172,6 +176,43 @@ impl Rule {
             Self::Where { condition, .. } => format!("where {}", condition.sql()),
         };
         hex_digest(text.as_bytes())
+    }
+
+    /// What of the rule is hardly meant, in words.
+    pub(crate) fn doubt(&self) -> Option<String> {
+        match self {
+            Self::Threshold { scorer, above } if *above >= MOST => Some(format!(
+                "`keep.threshold` is {above}, and no score of `{scorer}` is above {MOST}: nothing will be kept"
+            )),
+            Self::Threshold { scorer, above } if *above < LEAST => Some(format!(
+                "`keep.threshold` is {above}, and all scores of `{scorer}` are from {LEAST} to {MOST}: \
+                 everything that was scored will be kept"
+            )),
+            Self::All | Self::None | Self::Threshold { .. } => None,
+            Self::Where { condition, scorers } => {
+                let scores = scorers.iter().map(|scorer| Bounds {
+                    column: &scorer.name,
+                    least: match scorer.kind {
+                        Some(Kind::Match) => 0.0,
+                        Some(Kind::Similarity) | None => LEAST,
+                    },
+                    most: MOST,
+                });
+                let log_prob = Bounds {
+                    column: "log_prob",
+                    least: f64::from(f32::MIN),
+                    most: 0.0,
+                };
+                let bounds: Vec<Bounds<'_>> = scores.chain([log_prob]).collect();
+                (!condition.can_be_met(&bounds)).then(|| {
+                    format!(
+                        "`keep.where`: no caption can meet `{}`, since a match is from 0 to {MOST} and a \
+                         similarity from {LEAST} to {MOST}: nothing will be kept",
+                        condition.sql()
+                    )
+                })
+            }
+        }
     }
 
     /// The rule in words.

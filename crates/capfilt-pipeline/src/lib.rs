@@ -18,6 +18,7 @@ mod at_once;
 mod counts;
 mod decide;
 mod derive;
+mod doubts;
 pub mod duplicates;
 mod error;
 mod expression;
@@ -72,6 +73,7 @@ pub use removal::{
 };
 pub use retry::{Retry, RetryError};
 pub use run::{RunContext, RunReport, previous_run, run};
+pub use strangers::DatasetCounts;
 
 #[cfg(test)]
 mod test_runs;

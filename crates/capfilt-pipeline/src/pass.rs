@@ -112,9 +112,9 @@ impl Plan {
             stored.numbers.clone(),
             self.pipeline.file.source.text_source,
             self.recipe.hashed,
-            shard.mapping.passed_fields(),
+            shard.mapping.clone(),
         );
-        let scan = scan::stored(&stored.file, stored.first, &stored.numbers)?;
+        let scan = scan::stored(&stored.file, stored.first, &stored.numbers);
         let mut rows = StageExec::over(scan, Arc::new(restore));
         let decode = stand.iter().find_map(|stage| match &stage.verb {
             Verb::Decode(options) => Some(options),

@@ -11,6 +11,7 @@ use capfilt_data::{Footer, Found, Location, Piece, Shard, clashing, columns};
 use capfilt_image::Square;
 use capfilt_models::{Package, Task};
 
+use crate::doubts::doubts;
 use crate::error::{PipelineError, PipelineErrorKind, chain};
 use crate::expression::{Condition, visible};
 use crate::file::{Columns, Images, Shards};
@@ -58,11 +59,17 @@ pub(crate) struct ShardPlan {
 }
 
 /// Checks everything that can be checked without reading rows, fetching or running a model.
+///
+/// What is allowed and hardly meant is told in the log.
 pub fn check(pipeline: &Pipeline) -> Result<Plan, PipelineError> {
-    build(pipeline).map_err(|kind| PipelineError {
+    let plan = build(pipeline).map_err(|kind| PipelineError {
         path: pipeline.path.clone(),
         kind,
-    })
+    })?;
+    for doubt in doubts(&plan) {
+        tracing::warn!("{doubt}");
+    }
+    Ok(plan)
 }
 
 fn build(pipeline: &Pipeline) -> Result<Plan, PipelineErrorKind> {
@@ -115,11 +122,11 @@ fn build(pipeline: &Pipeline) -> Result<Plan, PipelineErrorKind> {
 
 /// Refuses to read what the pipeline itself writes: the next run would have all of it as input.
 fn refuse_own_output(pipeline: &Pipeline, found: &[Found]) -> Result<(), PipelineErrorKind> {
-    let own = ["scored", "dataset", "rejected"]
-        .map(|folder| format!("{}/", pipeline.output.join(folder)));
+    let own = ["scored", "dataset", "rejected"];
+    let own = own.map(|folder| pipeline.output.join(folder).resolved());
     let is_own = |found: &&Found| {
-        let path = found.path.to_string();
-        own.iter().any(|folder| path.starts_with(folder))
+        let path = found.path.resolved();
+        own.iter().any(|folder| path.is_below(folder))
     };
     match found.iter().find(is_own) {
         None => Ok(()),
@@ -229,7 +236,7 @@ fn plan_shard(
     known: &mut Conditions,
 ) -> Result<ShardPlan, PipelineErrorKind> {
     let source = &pipeline.file.source;
-    let mapping = Mapping::resolve(&source.columns, &footer.schema, &found.path)?;
+    let mapping = Mapping::resolve(&source.columns, &footer.schema, &found.shard, &found.path)?;
     let passed = mapping.passed_fields();
     let conditions = if let Some(conditions) = known.get(&passed) {
         conditions.clone()
@@ -298,6 +305,12 @@ impl Plan {
     /// Pieces that there are.
     pub fn pieces(&self) -> usize {
         self.shards.iter().map(|shard| shard.pieces.len()).sum()
+    }
+
+    /// Every shard of the input, also those that cannot be read.
+    pub(crate) fn named_shards(&self) -> impl Iterator<Item = &Shard> {
+        let read = self.shards.iter().map(|shard| &shard.shard);
+        read.chain(self.failed.iter().map(|failed| &failed.shard))
     }
 
     /// Rows that there are.

@@ -1,90 +1,79 @@
 //! How DataFusion's Parquet scan reads a file, wherever that lies.
 
-use std::fmt;
+use std::fs::File;
+use std::io::{Read, Seek, SeekFrom};
 use std::ops::Range;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use capfilt_data::{Location, Object};
 use capfilt_fetch::Bytes;
 use datafusion::datasource::listing::PartitionedFile;
 use datafusion::datasource::physical_plan::ParquetFileReaderFactory;
-use datafusion::datasource::physical_plan::parquet::DefaultParquetFileReaderFactory;
 use datafusion::error::{DataFusionError, Result};
-use datafusion::object_store::local::LocalFileSystem;
 use datafusion::object_store::path::Path as StorePath;
 use datafusion::parquet::arrow::arrow_reader::ArrowReaderOptions;
 use datafusion::parquet::arrow::async_reader::AsyncFileReader;
-use datafusion::parquet::errors::Result as ParquetResult;
+use datafusion::parquet::errors::{ParquetError, Result as ParquetResult};
 use datafusion::parquet::file::metadata::{ParquetMetaData, ParquetMetaDataReader};
 use datafusion::physical_plan::metrics::ExecutionPlanMetricsSet;
 use futures::FutureExt;
 use futures::future::BoxFuture;
 
+use crate::shelf::blocking;
+
 /// The file at `path` for a scan that reads through [`Readers`]; `e_tag` is an object's entity tag.
-pub(crate) fn file(path: &Location, size: u64, e_tag: Option<String>) -> Result<PartitionedFile> {
-    let file = PartitionedFile::new("", size);
-    let (mut file, path) = match path {
-        Location::File(path) => {
-            // The library wants absolute paths without `..`.
-            let path = StorePath::from_absolute_path(fs_err::canonicalize(path)?)
-                .map_err(|error| DataFusionError::ObjectStore(Box::new(error.into())))?;
-            (file, path)
-        }
-        Location::Object(object) => {
-            let ranges = ObjectRanges {
-                object: object.clone(),
-                size,
-                e_tag,
-            };
-            // Only for messages: its own reader knows where it lies.
-            let path = StorePath::from(object.to_string());
-            (file.with_extension(ranges), path)
-        }
+pub(crate) fn file(path: &Location, size: u64, e_tag: Option<String>) -> PartitionedFile {
+    let content = match path {
+        Location::File(path) => Content::File(path.clone()),
+        Location::Object(object) => Content::Object(object.clone(), e_tag),
     };
-    file.object_meta.location = path;
-    Ok(file)
+    let mut file = PartitionedFile::new("", size).with_extension(FileRanges {
+        content: Arc::new(content),
+        size,
+    });
+    // Only for messages: its own reader knows where it lies.
+    file.object_meta.location = StorePath::from(path.to_string());
+    file
 }
 
-/// Readers of files on this machine, and of those in stores.
-pub(crate) struct Readers(DefaultParquetFileReaderFactory);
-
-impl Default for Readers {
-    fn default() -> Self {
-        let disk = Arc::new(LocalFileSystem::new());
-        Self(DefaultParquetFileReaderFactory::new(disk))
-    }
-}
-
-impl fmt::Debug for Readers {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Readers").finish_non_exhaustive()
-    }
-}
+/// Readers of the files that [`file`] gives.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Readers;
 
 impl ParquetFileReaderFactory for Readers {
     fn create_reader(
         &self,
-        partition: usize,
+        _partition: usize,
         file: PartitionedFile,
-        hint: Option<usize>,
-        metrics: &ExecutionPlanMetricsSet,
+        _hint: Option<usize>,
+        _metrics: &ExecutionPlanMetricsSet,
     ) -> Result<Box<dyn AsyncFileReader + Send>> {
-        match file.extension::<ObjectRanges>() {
+        match file.extension::<FileRanges>() {
             Some(ranges) => Ok(Box::new(ranges.clone())),
-            None => self.0.create_reader(partition, file, hint, metrics),
+            None => Err(DataFusionError::Internal(
+                "a file is read that nobody opened".to_owned(),
+            )),
         }
     }
 }
 
-/// Reads a file in a store.
+/// Reads ranges of a file.
 #[derive(Clone)]
-struct ObjectRanges {
-    object: Object,
+struct FileRanges {
+    content: Arc<Content>,
     size: u64,
-    e_tag: Option<String>,
 }
 
-impl AsyncFileReader for ObjectRanges {
+enum Content {
+    /// On this machine. DataFusion's own reader takes paths for keys of a store, which may not have
+    /// every letter that a path may.
+    File(PathBuf),
+    /// In a store, with its entity tag.
+    Object(Object, Option<String>),
+}
+
+impl AsyncFileReader for FileRanges {
     fn get_bytes(&mut self, range: Range<u64>) -> BoxFuture<'_, ParquetResult<Bytes>> {
         let ranges = self.get_byte_ranges(vec![range]);
         async move { Ok(ranges.await?.pop().unwrap_or_default()) }.boxed()
@@ -94,9 +83,25 @@ impl AsyncFileReader for ObjectRanges {
         &mut self,
         ranges: Vec<Range<u64>>,
     ) -> BoxFuture<'_, ParquetResult<Vec<Bytes>>> {
+        let content = Arc::clone(&self.content);
         async move {
-            let read = self.object.read_ranges(ranges, self.e_tag.as_deref());
-            Ok(read.await?)
+            match &*content {
+                Content::Object(object, e_tag) => {
+                    Ok(object.read_ranges(ranges, e_tag.as_deref()).await?)
+                }
+                Content::File(path) => {
+                    let path = path.clone();
+                    let read = blocking(move || {
+                        let mut file = fs_err::File::open(path)?.into_parts().0;
+                        ranges
+                            .into_iter()
+                            .map(|range| read(&mut file, range))
+                            .collect()
+                    });
+                    read.await
+                        .map_err(|error| ParquetError::External(Box::new(error)))?
+                }
+            }
         }
         .boxed()
     }
@@ -118,4 +123,19 @@ impl AsyncFileReader for ObjectRanges {
         }
         .boxed()
     }
+}
+
+fn read(file: &mut File, range: Range<u64>) -> ParquetResult<Bytes> {
+    let wanted = range.end.saturating_sub(range.start);
+    let mut bytes = Vec::with_capacity(usize::try_from(wanted).unwrap_or(0));
+    file.seek(SeekFrom::Start(range.start))?;
+    file.take(wanted).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 == wanted {
+        return Ok(bytes.into());
+    }
+    Err(ParquetError::EOF(format!(
+        "expected {wanted} bytes at {}, got {}",
+        range.start,
+        bytes.len()
+    )))
 }

@@ -15,6 +15,7 @@ use crate::plan::{Plan, ShardPlan};
 use crate::recipe::{Change, StageKey};
 use crate::resume::{Standing, standings};
 use crate::shelf::Shelf;
+use crate::strangers::{DatasetCounts, Strangers};
 
 /// Key of the version that wrote a file.
 pub(crate) const VERSION: &str = "capfilt.version";
@@ -163,6 +164,9 @@ pub struct Counts {
     /// Those of them that came in.
     #[serde(default)]
     pub recovered: u64,
+    /// What is in `dataset` at the end of the last run or decision: also what came from inputs of before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dataset: Option<DatasetCounts>,
 }
 
 /// How long it took.
@@ -409,9 +413,22 @@ pub(crate) fn outlook(plan: &Plan) -> Vec<String> {
         };
         *reasons.entry(what).or_default() += 1;
     }
+    let files = plan.each_piece().map(|(_, piece)| piece.file()).collect();
+    let output = &plan.pipeline.output;
+    let strangers = Strangers::find(output, plan.named_shards(), &files);
+    let others = strangers.map_or_else(
+        |error| {
+            Some(format!(
+                "the output cannot be looked through: {}",
+                chain(&error)
+            ))
+        },
+        |strangers| strangers.told(output),
+    );
     reasons
         .into_iter()
         .map(|(what, pieces)| format!("{pieces} pieces {what}"))
+        .chain(others)
         .collect()
 }
 

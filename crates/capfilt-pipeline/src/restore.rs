@@ -10,8 +10,9 @@ use std::sync::Arc;
 use arrow::array::{
     Array, ArrayRef, AsArray, RecordBatch, StringArray, UInt64Array, new_null_array,
 };
-use arrow::datatypes::{FieldRef, SchemaRef};
+use arrow::datatypes::{DataType, SchemaRef};
 use capfilt_data::candidate::candidates_array;
+use capfilt_data::read::plain_array;
 use capfilt_data::{Candidate, Footer, Reject, Source, columns};
 use datafusion::error::{DataFusionError, Result};
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
@@ -24,7 +25,8 @@ use crate::numbers::Numbers;
 use crate::operator::Operator;
 use crate::plan::Plan;
 use crate::row::{self, column, text_at, texts};
-use crate::scan::{admitted, web_candidate};
+use crate::scan::{admitted, constant, web_candidate};
+use crate::source::Mapping;
 use crate::stages::{Stage, Verb};
 use crate::write::verdicts;
 
@@ -110,7 +112,7 @@ pub(crate) struct RestoreRows {
     text_source: Source,
     /// Whether pictures keep their hashes.
     hashed: bool,
-    passed: Vec<FieldRef>,
+    mapping: Mapping,
 }
 
 impl RestoreRows {
@@ -120,14 +122,14 @@ impl RestoreRows {
         numbers: Numbers,
         text_source: TextSource,
         hashed: bool,
-        passed: Vec<FieldRef>,
+        mapping: Mapping,
     ) -> Self {
         Self {
             stand: Stand::of(stand),
             numbers,
             text_source: text_source.into(),
             hashed,
-            passed,
+            mapping,
         }
     }
 
@@ -143,11 +145,14 @@ impl RestoreRows {
         let rows = stored.num_rows();
         let reasons = texts(stored, columns::REJECT)?;
         let left: Vec<bool> = (0..rows)
-            .map(|row| is_removed(reasons, row) || stand.has(text_at(stages, row)))
+            .map(|row| is_final(reasons, row) || stand.has(text_at(stages, row)))
             .collect();
+        let web = texts(stored, columns::TEXT)?;
+        let unread = |row: usize| is_unread(web, dropped_by, row);
         let dropped: Vec<bool> = (0..rows)
-            .map(|row| stand.has(text_at(dropped_by, row)))
+            .map(|row| unread(row) || stand.has(text_at(dropped_by, row)))
             .collect();
+        let told: Vec<bool> = (0..rows).map(|row| left[row] || unread(row)).collect();
         let only = |name: &str, rows: &[bool]| -> Result<ArrayRef> {
             let old = texts(stored, name)?;
             let kept = rows.iter().enumerate();
@@ -168,7 +173,8 @@ impl RestoreRows {
             .iter()
             .map(|field| match field.name().as_str() {
                 row::ROW => Ok(Arc::new(UInt64Array::from(numbers.to_vec())) as ArrayRef),
-                name @ (columns::REJECT | columns::DETAIL | columns::STAGE) => only(name, &left),
+                name @ (columns::REJECT | columns::STAGE) => only(name, &left),
+                columns::DETAIL => only(columns::DETAIL, &told),
                 columns::TEXT_DROPPED_BY => only(columns::TEXT_DROPPED_BY, &dropped),
                 columns::CANDIDATES => Ok(Arc::new(candidates_array(&candidates)?) as ArrayRef),
                 name @ (columns::WIDTH | columns::HEIGHT) => unless(stand.has_decode, name),
@@ -176,10 +182,28 @@ impl RestoreRows {
                     unless(stand.has_decode && self.hashed, name)
                 }
                 columns::FETCH => unless(stand.has_fetch, columns::FETCH),
-                name => Ok(Arc::clone(column(stored, name)?)),
+                name => self.passed_column(stored, name, field.data_type()),
             });
         let arrays = arrays.collect::<Result<Vec<_>>>()?;
         Ok(RecordBatch::try_new(Arc::clone(schema), arrays)?)
+    }
+}
+
+impl RestoreRows {
+    /// A column that every stage passes through. Files of before folders gave columns have none of those.
+    fn passed_column(
+        &self,
+        stored: &RecordBatch,
+        name: &str,
+        data_type: &DataType,
+    ) -> Result<ArrayRef> {
+        let mut partitions = self.mapping.partitions.iter();
+        let partition = partitions.find(|(field, _)| field.name() == name);
+        match (stored.column_by_name(name), partition) {
+            (None, Some((_, value))) => Ok(constant(value.as_deref(), stored.num_rows())),
+            _ => plain_array(column(stored, name)?, data_type)
+                .map_err(|error| DataFusionError::External(Box::new(error))),
+        }
     }
 }
 
@@ -191,7 +215,7 @@ impl Operator for RestoreRows {
     }
 
     fn schema(&self, _: &SchemaRef) -> SchemaRef {
-        row::schema(&self.passed)
+        row::schema(&self.mapping.passed_fields())
     }
 
     fn rows(
@@ -231,10 +255,11 @@ pub(crate) fn split(
         columns::REJECT,
         columns::STAGE,
         columns::TEXT_DROPPED_BY,
+        columns::TEXT,
         PICTURE,
     ];
     if matches!(need, Need::Kept { .. }) {
-        names.extend([columns::CANDIDATES, columns::TEXT]);
+        names.push(columns::CANDIDATES);
     }
     let (mut restored, mut others) = (Vec::new(), Vec::new());
     let mut number = first;
@@ -254,10 +279,18 @@ pub(crate) fn split(
     Ok((restored.into_iter().collect(), others.into_iter().collect()))
 }
 
-/// Whether the row was taken out because somebody asked for that: no change of the pipeline brings it
-/// back.
-fn is_removed(reasons: &StringArray, row: usize) -> bool {
-    text_at(reasons, row) == Some(Reject::Removed.as_str())
+/// Whether the row left for what no change of the pipeline brings back: somebody asked to take it out, or
+/// it could not be read.
+fn is_final(reasons: &StringArray, row: usize) -> bool {
+    let reason = text_at(reasons, row);
+    [Reject::Removed, Reject::BadValue]
+        .into_iter()
+        .any(|fixed| reason == Some(fixed.as_str()))
+}
+
+/// Whether the row came without its web text, which could not be read.
+fn is_unread(web: &StringArray, dropped_by: &StringArray, row: usize) -> bool {
+    dropped_by.is_valid(row) && web.is_null(row)
 }
 
 /// Of which rows the picture must be there.
@@ -281,6 +314,7 @@ fn lost(
     let reasons = texts(batch, columns::REJECT)?;
     let stages = texts(batch, columns::STAGE)?;
     let dropped_by = texts(batch, columns::TEXT_DROPPED_BY)?;
+    let web = texts(batch, columns::TEXT)?;
     let pictures = column(batch, columns::IMAGE)?.as_struct();
     let kept = match need {
         Need::All => vec![true; batch.num_rows()],
@@ -291,10 +325,11 @@ fn lost(
     };
     Ok((0..batch.num_rows())
         .map(|row| {
-            if is_removed(reasons, row) || stand.has(text_at(stages, row)) {
+            if is_final(reasons, row) || stand.has(text_at(stages, row)) {
                 return false;
             }
-            let dropped_by = text_at(dropped_by, row);
+            let is_unread = is_unread(web, dropped_by, row);
+            let dropped_by = text_at(dropped_by, row).filter(|_| !is_unread);
             // The text was scored before it was dropped, and its scores with it.
             let scores =
                 dropped_by.is_some() && !stand.has(dropped_by) && !stand.scorers.is_empty();

@@ -7,6 +7,7 @@ use arrow::datatypes::Schema;
 use capfilt_data::{Footer, PieceWriter, columns};
 
 use crate::counts::ScoredCounts;
+use crate::derive::passed;
 use crate::error::RunError;
 use crate::row::{BATCH_ROWS, candidates, project};
 use crate::write::counted;
@@ -20,7 +21,7 @@ pub(crate) fn rewrite(
     mut change: impl FnMut(u64, RecordBatch) -> Result<RecordBatch, RunError>,
 ) -> Result<Option<(PieceWriter, ScoredCounts)>, RunError> {
     // What is read has the file's pairs in its schema, too.
-    let metadata = columns::scored(&[]).metadata().clone();
+    let metadata = columns::scored(&passed(&old.schema)).metadata().clone();
     let fields = old.schema.fields().clone();
     let schema = Arc::new(Schema::new_with_metadata(fields, metadata));
     let mut writer = PieceWriter::create(&old.path, Arc::clone(&schema))?;

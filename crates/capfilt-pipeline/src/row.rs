@@ -16,6 +16,7 @@ use arrow::compute::interleave_record_batch;
 use arrow::datatypes::{DataType, Field, FieldRef, Schema, SchemaRef, UInt64Type};
 use arrow::error::ArrowError;
 use capfilt_data::candidate::read_candidates;
+use capfilt_data::read::plain_array;
 use capfilt_data::{Candidate, Reject, columns};
 use capfilt_image::Square;
 use datafusion::error::DataFusionError;
@@ -139,12 +140,16 @@ fn is_pixels(name: &str) -> bool {
     name.starts_with(".pixels.")
 }
 
-/// The columns of `schema` from `batch`, which has at least those.
+/// The columns of `schema` from `batch`, which has at least those. What only the fields inside of a column
+/// say may differ: other versions say less.
 pub(crate) fn project(batch: &RecordBatch, schema: &SchemaRef) -> Result<RecordBatch, ArrowError> {
     let columns = schema
         .fields()
         .iter()
-        .map(|field| column(batch, field.name()).cloned())
+        .map(|field| {
+            plain_array(column(batch, field.name())?, field.data_type())
+                .map_err(|error| ArrowError::ExternalError(Box::new(error)))
+        })
         .collect::<Result<_, _>>()?;
     RecordBatch::try_new(Arc::clone(schema), columns)
 }

@@ -30,7 +30,7 @@ use crate::removal::{self, Removals};
 use crate::resume::{Standing, standings};
 use crate::retry::Retry;
 use crate::shelf::{Shelf, blocking};
-use crate::strangers::Stranger;
+use crate::strangers::{DatasetCounts, Stranger, Strangers};
 use crate::window::Window;
 
 mod duplicates;
@@ -135,6 +135,9 @@ pub async fn run(pipeline: &Pipeline, context: RunContext) -> Result<RunReport, 
     };
     run.record.timings.seconds = started.elapsed().as_secs_f64();
     let noted = run.note_devices();
+    let (folder, record) = (output.clone(), run.record.clone());
+    let counted = in_background(move || DatasetCounts::of(&folder, &record)).await?;
+    run.record.counts.dataset = counted.as_ref().ok().cloned();
     run.record.counts.duplicate_ids = run.pieces.tally.duplicate_ids();
     let report = RunReport {
         record: run.record,
@@ -154,6 +157,7 @@ pub async fn run(pipeline: &Pipeline, context: RunContext) -> Result<RunReport, 
     // The error that ended the run says more than one that the record met afterwards.
     ended?;
     noted?;
+    counted?;
     kept?;
     written?;
     Ok(report)
@@ -197,6 +201,8 @@ struct Run {
     record: RunFile,
     todo: VecDeque<Todo>,
     strangers: Vec<Stranger>,
+    /// Pieces of shards that the input does not have.
+    of_others: u64,
     /// The file of ONNX Runtime, where one was named.
     library: Option<PathBuf>,
     scored: u64,
@@ -232,6 +238,7 @@ impl Run {
             },
             todo: VecDeque::new(),
             strangers: Vec::new(),
+            of_others: 0,
             library: context.runtime.clone(),
             scored: 0,
             decided: 0,
@@ -255,6 +262,11 @@ impl Run {
             && previous.inputs == record.inputs
             && previous.counts.scored == record.counts.scored
             && previous.counts.decided == record.counts.decided
+            && previous
+                .counts
+                .dataset
+                .as_ref()
+                .is_none_or(|dataset| dataset.pieces_of_other_inputs == self.of_others)
     }
 
     /// Finds out what is finished, and says what will be made again and why.
@@ -343,8 +355,17 @@ impl Run {
     fn find_strangers(&mut self) -> Result<(), RunError> {
         let plan = &self.pieces.plan;
         let files = plan.each_piece().map(|(_, piece)| piece.file()).collect();
-        let shards = plan.shards.iter().map(|shard| &shard.shard);
-        self.strangers = Stranger::find(&plan.pipeline.output, shards, &files)?;
+        let found = Strangers::find(&plan.pipeline.output, plan.named_shards(), &files)?;
+        if let Some(told) = found.told(&plan.pipeline.output) {
+            tracing::warn!("{told}");
+        }
+        self.of_others = found.of_others;
+        // Of a shard that cannot be read, nobody knows how it is cut.
+        let is_read = |one: &Stranger| {
+            let mut shards = plan.shards.iter();
+            shards.any(|shard| shard.shard.as_str() == one.shard)
+        };
+        self.strangers = found.cut.into_iter().filter(is_read).collect();
         if !self.strangers.is_empty() {
             tracing::info!(
                 "{} finished pieces give way to others: their shards are cut otherwise now",

@@ -12,6 +12,9 @@
 //!
 //! Where only some rows of a piece are wanted, windows select them, and those without any are left
 //! out.
+//!
+//! Shards are read as they are stored ([`capfilt_data::Raw`]), for a reader that meets a value that is
+//! not what its column declares ends there. Here, only the row of such a value leaves.
 
 use std::fmt;
 use std::ops::Range;
@@ -22,8 +25,9 @@ use arrow::array::{
 };
 use arrow::datatypes::{DataType, SchemaRef};
 use capfilt_data::candidate::candidates_array;
-use capfilt_data::read::{image_column, plain_column, text_column};
-use capfilt_data::{Candidate, ColumnError, Footer, Shard, Source, columns};
+use capfilt_data::columns::plain_type;
+use capfilt_data::read::{image_column, text_column};
+use capfilt_data::{Candidate, ColumnError, Footer, Reject, Shard, Source, columns, typed};
 use capfilt_fetch::Bytes;
 use datafusion::datasource::listing::PartitionedFile;
 use datafusion::datasource::object_store::ObjectStoreUrl;
@@ -62,9 +66,13 @@ pub(crate) fn plan(
     mapping: &Mapping,
     text_source: TextSource,
 ) -> Result<Arc<dyn ExecutionPlan>> {
-    let scan = scan(footer, numbers)?;
+    let raw = footer
+        .raw()
+        .map_err(|error| DataFusionError::External(Box::new(error)))?;
+    let scan = scan(footer, &raw.schema, &raw.metadata, numbers);
     let source = SourceRows {
         shard: shard.clone(),
+        columns: Arc::clone(&footer.schema),
         numbers: numbers.clone(),
         mapping: mapping.clone(),
         text_source: text_source.into(),
@@ -73,15 +81,18 @@ pub(crate) fn plan(
 }
 
 /// The rows `numbers` of a `scored` file whose first row is `first`.
-pub(crate) fn stored(
-    footer: &Footer,
-    first: u64,
-    numbers: &Numbers,
-) -> Result<Arc<dyn ExecutionPlan>> {
-    scan(footer, &numbers.counted_from(first))
+pub(crate) fn stored(footer: &Footer, first: u64, numbers: &Numbers) -> Arc<dyn ExecutionPlan> {
+    let numbers = numbers.counted_from(first);
+    scan(footer, &footer.schema, &footer.metadata, &numbers)
 }
 
-fn scan(footer: &Footer, numbers: &Numbers) -> Result<Arc<dyn ExecutionPlan>> {
+/// The rows `numbers` of a file, read by `metadata` into the columns `schema`.
+fn scan(
+    footer: &Footer,
+    schema: &SchemaRef,
+    metadata: &Arc<ParquetMetaData>,
+    numbers: &Numbers,
+) -> Arc<dyn ExecutionPlan> {
     let groups = footer.metadata.num_row_groups();
     let windows = windows(footer, numbers);
     let files: Vec<PartitionedFile> = windows
@@ -89,22 +100,22 @@ fn scan(footer: &Footer, numbers: &Numbers) -> Result<Arc<dyn ExecutionPlan>> {
         .map(|window| {
             let mut plan = ParquetAccessPlan::new_none(groups);
             plan.set(window.group, window.access());
-            let file = reader::file(&footer.path, footer.size, footer.e_tag.clone())?;
-            Ok(file.with_extension(plan))
+            let file = reader::file(&footer.path, footer.size, footer.e_tag.clone());
+            file.with_extension(plan)
         })
-        .collect::<Result<_>>()?;
-    let source = ParquetSource::new(Arc::clone(&footer.schema)).with_parquet_file_reader_factory(
-        Arc::new(KnownFooter {
-            metadata: Arc::clone(&footer.metadata),
-            readers: Readers::default(),
-        }),
-    );
+        .collect();
+    let source = ParquetSource::new(Arc::clone(schema)).with_parquet_file_reader_factory(Arc::new(
+        KnownFooter {
+            metadata: Arc::clone(metadata),
+            readers: Readers,
+        },
+    ));
     let config = FileScanConfigBuilder::new(ObjectStoreUrl::local_filesystem(), Arc::new(source))
         .with_file_group(FileGroup::new(files))
         .with_batch_size(Some(BATCH_ROWS))
         .with_preserve_order(true)
         .build();
-    Ok(DataSourceExec::from_data_source(config))
+    DataSourceExec::from_data_source(config)
 }
 
 /// Rows of one row group that are read together.
@@ -173,7 +184,7 @@ fn has_pages(metadata: &ParquetMetaData, group: usize) -> bool {
         })
 }
 
-/// Gives every window the footer that was read when the run was planned.
+/// Gives every window the footer that was read when the run was planned, or what is made of it.
 struct KnownFooter {
     metadata: Arc<ParquetMetaData>,
     readers: Readers,
@@ -234,6 +245,8 @@ impl AsyncFileReader for KnownFooterReader {
 #[derive(Debug)]
 struct SourceRows {
     shard: Shard,
+    /// The shard's columns as it declares them.
+    columns: SchemaRef,
     numbers: Numbers,
     mapping: Mapping,
     text_source: Source,
@@ -327,6 +340,69 @@ fn ended(mut numbers: Each) -> Result<NextRows> {
     })
 }
 
+/// What [`columns::STAGE`] says of rows that could not be read.
+const SOURCE: &str = "source";
+
+/// The column of rows that all have `value`.
+pub(crate) fn constant(value: Option<&str>, rows: usize) -> ArrayRef {
+    Arc::new(StringArray::from(vec![value; rows]))
+}
+
+/// What could not be read of some rows, in words.
+struct Unread<'a> {
+    source: &'a SourceRows,
+    numbers: &'a [u64],
+    /// Of each row, what takes it out.
+    rows: Vec<Option<String>>,
+    /// Of each row, what is wrong with its text.
+    texts: Vec<Option<String>>,
+}
+
+impl Unread<'_> {
+    /// The column at `index` of `batch` as it declares itself.
+    fn column(&mut self, batch: &RecordBatch, index: usize) -> Result<ArrayRef> {
+        let field = self.source.columns.field(index);
+        let read = typed(batch.column(index), &plain_type(field.data_type())).map_err(of_column)?;
+        let told = if self.source.mapping.text == Some(index) {
+            &mut self.texts
+        } else {
+            &mut self.rows
+        };
+        for (row, why) in read.unreadable {
+            told[row].get_or_insert_with(|| {
+                format!(
+                    "row {} of `{}`, column `{}`: {why}",
+                    self.numbers[row],
+                    self.source.shard,
+                    field.name()
+                )
+            });
+        }
+        Ok(read.values)
+    }
+
+    fn texts(&mut self, batch: &RecordBatch, index: Option<usize>) -> Result<Option<StringArray>> {
+        let Some(index) = index else { return Ok(None) };
+        let column = self.column(batch, index)?;
+        text_column(&column).map(Some).map_err(of_column)
+    }
+
+    /// Reasons, what happened, stages, and by whom texts were dropped.
+    fn told(&self) -> [ArrayRef; 4] {
+        let each = |value: &dyn Fn(usize) -> Option<String>| -> ArrayRef {
+            Arc::new((0..self.rows.len()).map(value).collect::<StringArray>())
+        };
+        let is_out = |row: usize| self.rows[row].is_some();
+        let word = |is: bool, word: &str| is.then(|| word.to_owned());
+        [
+            each(&|row| word(is_out(row), Reject::BadValue.as_str())),
+            each(&|row| self.rows[row].clone().or_else(|| self.texts[row].clone())),
+            each(&|row| word(is_out(row), SOURCE)),
+            each(&|row| word(self.texts[row].is_some(), SOURCE)),
+        ]
+    }
+}
+
 impl SourceRows {
     fn named(
         &self,
@@ -335,12 +411,13 @@ impl SourceRows {
         schema: &SchemaRef,
     ) -> Result<RecordBatch> {
         let rows = batch.num_rows();
-        let text = |index: Option<usize>| {
-            index
-                .map(|index| text_column(batch.column(index)).map_err(of_column))
-                .transpose()
+        let mut unread = Unread {
+            source: self,
+            numbers,
+            rows: vec![None; rows],
+            texts: vec![None; rows],
         };
-        let ids = text(self.mapping.id)?;
+        let ids = unread.texts(batch, self.mapping.id)?;
         let ids: StringArray = numbers
             .iter()
             .enumerate()
@@ -350,36 +427,42 @@ impl SourceRows {
             })
             .collect();
         let nothing = || StringArray::new_null(rows);
-        let urls = text(self.mapping.url)?.unwrap_or_else(nothing);
-        let texts = text(self.mapping.text)?.unwrap_or_else(nothing);
+        let urls = unread.texts(batch, self.mapping.url)?;
+        let texts = unread.texts(batch, self.mapping.text)?;
+        let texts = texts.unwrap_or_else(nothing);
         let image = match self.mapping.image {
-            Some(index) => image_column(batch.column(index)).map_err(of_column)?,
+            Some(index) => image_column(&unread.column(batch, index)?).map_err(of_column)?,
             None => StructArray::new_null(columns::image_fields(), rows),
         };
+        let passed = self.mapping.passed.iter();
+        let passed = passed
+            .map(|(index, _)| unread.column(batch, *index))
+            .collect::<Result<Vec<_>>>()?;
+        let partitions = self.mapping.partitions.iter();
+        let partitions = partitions.map(|(_, value)| constant(value.as_deref(), rows));
         let candidates: Vec<Vec<Candidate>> = texts
             .iter()
             .map(|text| web_candidate(text, self.text_source).into_iter().collect())
             .collect();
-        let mut arrays: Vec<ArrayRef> = vec![
+        let [reasons, details, stages, dropped_by] = unread.told();
+        let ours: [ArrayRef; 15] = [
             Arc::new(UInt64Array::from(numbers.to_vec())),
             Arc::new(ids),
-            Arc::new(urls),
+            Arc::new(urls.unwrap_or_else(nothing)),
             Arc::new(texts),
             Arc::new(image),
             Arc::new(Int32Array::new_null(rows)),
             Arc::new(Int32Array::new_null(rows)),
             new_null_array(&DataType::Struct(columns::fetch_fields()), rows),
             Arc::new(candidates_array(&candidates)?),
-            Arc::new(nothing()),
-            Arc::new(nothing()),
-            Arc::new(nothing()),
-            Arc::new(nothing()),
+            reasons,
+            details,
+            stages,
+            dropped_by,
             new_null_array(&DataType::Binary, rows),
             new_null_array(&DataType::UInt64, rows),
         ];
-        for (index, field) in &self.mapping.passed {
-            arrays.push(plain_column(batch.column(*index), field).map_err(of_column)?);
-        }
-        Ok(RecordBatch::try_new(Arc::clone(schema), arrays)?)
+        let arrays = ours.into_iter().chain(passed).chain(partitions);
+        Ok(RecordBatch::try_new(Arc::clone(schema), arrays.collect())?)
     }
 }

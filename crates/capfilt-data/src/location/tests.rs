@@ -112,3 +112,31 @@ fn files_are_listed_in_order_and_hidden_ones_are_not_shards() {
         assert_eq!(missing.kind(), io::ErrorKind::NotFound);
     }
 }
+
+#[cfg(unix)]
+#[test]
+fn a_location_is_the_same_however_it_is_written() {
+    let folder = tempfile::tempdir().unwrap();
+    let root = folder.path();
+    fs_err::create_dir_all(root.join("out/scored")).unwrap();
+    std::os::unix::fs::symlink(root.join("out"), root.join("link")).unwrap();
+    let own = Location::File(root.join("out/scored")).resolved();
+    for (path, is_below) in [
+        ("out/scored/a.parquet", true),
+        ("./out/./scored/a.parquet", true),
+        ("x/../out/scored/a.parquet", true),
+        ("link/scored/a.parquet", true),
+        ("link/../out/scored/a.parquet", true),
+        ("out/scored_too/a.parquet", false),
+        ("out/a.parquet", false),
+    ] {
+        let path = Location::File(root.join(path)).resolved();
+        assert_eq!(path.is_below(&own), is_below, "{path}");
+    }
+    let memory = Location::Object(Object::in_memory());
+    let other = Location::Object(Object::in_memory());
+    assert!(memory.join("a/b").is_below(&memory.join("a")));
+    assert!(!memory.join("ab/c").is_below(&memory.join("a")));
+    assert!(!memory.join("a/b").is_below(&own));
+    assert!(other.join("a/b").is_below(&memory.join("a")));
+}

@@ -66,3 +66,25 @@ fn two_pieces_of_one_file_are_found() {
     pieces.extend(shard("d/s/10.parquet", "d").pieces(5, 10));
     assert_eq!(clashing(&pieces), Some((1, 3)));
 }
+
+#[test]
+fn folders_named_key_and_value_say_something_of_all_rows() {
+    let of = |name: &str| Shard::named(name).partitions();
+    let pair = |key: &str, value: &str| (key.to_owned(), Some(value.to_owned()));
+    assert_eq!(
+        of("split=train/x/lang=en/part=0"),
+        [pair("split", "train"), pair("lang", "en")]
+    );
+    assert_eq!(
+        of("k=__HIVE_DEFAULT_PARTITION__/a%3Db=%C3%A4%20b=c%zz/e=/p"),
+        [
+            ("k".to_owned(), None),
+            pair("a=b", "ä b=c%zz"),
+            pair("e", "")
+        ]
+    );
+    // What is no UTF-8 behind its encoding stays as it is written.
+    assert_eq!(of("k=%ff/p"), [pair("k", "%ff")]);
+    assert_eq!(of("=v/p"), []);
+    assert_eq!(of("k=v"), []);
+}

@@ -107,14 +107,14 @@ fn table(session: &SessionContext, order: &Order<'_>) -> Result<StreamingTable> 
         .build();
     let mut files = Vec::with_capacity(order.files.len());
     for (first, _, _, file) in &order.files {
-        let file = reader::file(&file.path, file.size, file.e_tag.clone())?;
+        let file = reader::file(&file.path, file.size, file.e_tag.clone());
         files.push(file.with_partition_values(vec![ScalarValue::UInt64(Some(*first))]));
     }
     let side_by_side = session.copied_config().target_partitions();
     let groups = files.chunks(files.len().div_ceil(side_by_side).max(1));
     let groups: Vec<_> = groups.map(|files| FileGroup::new(files.to_vec())).collect();
     let partitions = groups.len();
-    let readers = Arc::new(Readers::default());
+    let readers = Arc::new(Readers);
     let source = ParquetSource::new(schema).with_parquet_file_reader_factory(readers);
     let config = FileScanConfigBuilder::new(ObjectStoreUrl::local_filesystem(), Arc::new(source))
         .with_file_groups(groups)

@@ -117,3 +117,49 @@ fn what_is_no_sql_is_refused() {
         "{message}"
     );
 }
+
+#[test]
+fn conditions_that_nothing_can_meet_are_found() {
+    let schema = Arc::new(Schema::new(vec![
+        Field::new("match", DataType::Float32, true),
+        Field::new("width", DataType::Int32, true),
+        Field::new("text", DataType::Utf8, true),
+    ]));
+    let bounds = [
+        Bounds {
+            column: "match",
+            least: 0.0,
+            most: 1.0,
+        },
+        Bounds {
+            column: "width",
+            least: 64.0,
+            most: f64::from(i32::MAX),
+        },
+    ];
+    let can_be_met = |sql: &str| {
+        let condition = Condition::plan(sql, Arc::clone(&schema)).unwrap();
+        condition.can_be_met(&bounds)
+    };
+    for sql in [
+        "match > 0.5",
+        "match >= 1",
+        "match > 0.9 and width > 100",
+        "width <= 64",
+        "text = 'x'",
+        "text like '%x%' and match > 0.1",
+        "match > 2 or width > 100",
+        "abs(match) > 2",
+    ] {
+        assert!(can_be_met(sql), "{sql}");
+    }
+    for sql in [
+        "match > 1",
+        "match > 1.5",
+        "match < 0",
+        "width < 64",
+        "width > 200 and width < 100",
+    ] {
+        assert!(!can_be_met(sql), "{sql}");
+    }
+}

@@ -173,3 +173,41 @@ fn another_rule_has_another_digest() {
     assert_ne!(digest(&threshold(0.5)), digest(&threshold(0.6)));
     assert_ne!(digest(&threshold(0.5)), digest(&condition("score > 0.5")));
 }
+
+#[test]
+fn rules_that_nothing_or_everything_meets_are_doubted() {
+    let doubt = |threshold: Option<f64>, where_: Option<&str>| {
+        let table = KeepTable {
+            threshold,
+            where_: where_.map(str::to_owned),
+        };
+        let rule = Rule::check(Some(&table), &[scorer("itm")]).unwrap();
+        rule.doubt().unwrap_or_default()
+    };
+    for threshold in [-1.0, 0.0, 0.999] {
+        assert_eq!(doubt(Some(threshold), None), "");
+    }
+    for threshold in [1.0, 50.0] {
+        assert!(doubt(Some(threshold), None).contains("nothing will be kept"));
+    }
+    assert!(doubt(Some(-1.5), None).contains("everything that was scored will be kept"));
+    for sql in [
+        "itm > 0.5",
+        "match > 0.5 or text = 'x'",
+        "similarity > -0.2 and log_prob > -20",
+    ] {
+        assert_eq!(doubt(None, Some(sql)), "", "{sql}");
+    }
+    for sql in [
+        "itm > 50",
+        "match < 0",
+        "similarity > 1",
+        "log_prob > 1",
+        "match > 0.9 and match < 0.1",
+    ] {
+        assert!(
+            doubt(None, Some(sql)).contains("nothing will be kept"),
+            "{sql}"
+        );
+    }
+}

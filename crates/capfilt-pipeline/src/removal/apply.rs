@@ -24,6 +24,7 @@ use crate::manifest;
 use crate::record::{self, COUNTS, Counts, PIPELINE, RunFile, counts_of, pairs_of};
 use crate::rewrite::rewrite;
 use crate::row::{BATCH_ROWS, text_at, texts};
+use crate::strangers::DatasetCounts;
 
 /// Rows that are looked at together where no picture is read.
 const ROWS: usize = 4_096;
@@ -339,6 +340,10 @@ impl Folder<'_> {
                 counts.scored.add(&counts_of(&scored).unwrap_or_default());
                 counts.decided.add(&decided);
             }
+        }
+        // A record of before such counts does not change for their sake.
+        if counts.dataset.is_some() {
+            counts.dataset = Some(DatasetCounts::of(self.output, run)?);
         }
         Ok(counts)
     }

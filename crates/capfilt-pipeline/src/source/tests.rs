@@ -62,7 +62,8 @@ fn schema() -> SchemaRef {
 }
 
 fn resolve(columns: &Columns) -> Result<Mapping, PipelineErrorKind> {
-    Mapping::resolve(columns, &schema(), &Path::new("x.parquet").into())
+    let shard = Shard::named("x");
+    Mapping::resolve(columns, &schema(), &shard, &Path::new("x.parquet").into())
 }
 
 #[test]
@@ -127,4 +128,51 @@ fn a_column_of_the_wrong_type_is_refused() {
         cause.starts_with("a column of type `Int32` cannot be used here"),
         "{cause}"
     );
+}
+
+#[test]
+fn folders_give_columns_behind_those_of_the_shard() {
+    let shard = Shard::named("split=train/lang=__HIVE_DEFAULT_PARTITION__/x");
+    let path = Path::new("x.parquet").into();
+    let mapping = Mapping::resolve(&Columns::default(), &schema(), &shard, &path).unwrap();
+    let names: Vec<_> = mapping
+        .passed_fields()
+        .iter()
+        .map(|field| field.name().clone())
+        .collect();
+    assert_eq!(names, ["URL", "input_image", "input_split", "input_lang"]);
+    let values: Vec<_> = mapping
+        .partitions
+        .iter()
+        .map(|(_, value)| value.clone())
+        .collect();
+    assert_eq!(values, [Some("train".to_owned()), None]);
+}
+
+#[test]
+fn a_column_that_is_there_twice_cannot_be_mapped() {
+    let schema = Arc::new(Schema::new(vec![
+        Field::new("url", DataType::Utf8, true),
+        Field::new("text", DataType::Utf8, true),
+        Field::new("text", DataType::Utf8, true),
+    ]));
+    let shard = Shard::named("x");
+    let path = Path::new("x.parquet").into();
+    let error = Mapping::resolve(&Columns::default(), &schema, &shard, &path).unwrap_err();
+    assert!(
+        error.to_string().contains("has 2 columns `text`"),
+        "{error}"
+    );
+    let columns = Columns {
+        url: Some("url".to_owned()),
+        ..Columns::default()
+    };
+    let mapping = Mapping::resolve(&columns, &schema, &shard, &path).unwrap();
+    let names: Vec<_> = mapping
+        .passed
+        .iter()
+        .map(|(_, field)| field.name())
+        .collect();
+    assert_eq!(names, ["input_text", "input_text_2"]);
+    assert_eq!(mapping.doubts(&schema).len(), 1);
 }

@@ -125,7 +125,7 @@ pub(super) fn input() -> Value {
         "$schema": DIALECT,
         "title": "input columns",
         "description": "One row of an input shard. `[source] columns` maps these names to the \
-            shard's; a URL or a picture is needed. Other columns pass through.",
+            shard's; a URL or a picture is needed. Other columns pass through; folders named `key=value` give columns `input_key`.",
         "type": "object",
         "properties": {
             "url": { "description": "Where the picture is.", "parquet": text, "type": ["string", "null"] },

@@ -175,7 +175,8 @@ def compare(given, output):
             assert found is not None and (said == found or said == "Null"), (path, said, found)
     import datasets
 
-    features = datasets.Features.from_arrow_schema(kept.schema)
+    # `datasets` has no words for some of the types, UUID for one.
+    features = datasets.Features.from_arrow_schema(kept.select(["image", "label"]).schema)
     assert isinstance(features["image"], datasets.Image), features
     if b"huggingface" in (given.schema.metadata or {}):
         assert features["label"].names == ["cat", "dog", "text"], features

@@ -66,7 +66,7 @@ fn text_that_is_no_utf_8_costs_its_row_and_a_web_text_only_itself() {
     let scored = work.read("scored", "a");
     let reasons = texts(&scored, "reject");
     let bad = Some("bad-value".to_owned());
-    assert_eq!(reasons, [None, bad.clone(), None, bad, None, None]);
+    assert_eq!(reasons, [None, bad.clone(), None, None, bad, None]);
     assert_eq!(
         texts(&scored, "text_dropped_by")[2],
         Some("source".to_owned())
@@ -93,7 +93,7 @@ fn text_that_is_no_utf_8_costs_its_row_and_a_web_text_only_itself() {
     );
     assert_eq!(
         told[2],
-        of(3, "names", "`\u{fffd}` is no UTF-8: byte 0 is 0xff")
+        of(4, "names", "`\u{fffd}` is no UTF-8: byte 0 is 0xff")
     );
     // The row whose text went still has its picture; a later pipeline starts from what was read.
     let counts = &work.run_json()["counts"];
@@ -164,7 +164,7 @@ fn a_mapped_column_that_is_there_twice_is_refused() {
         &["make", "duplicates", shard.to_str().unwrap()],
         &work,
     );
-    let ran = work.run().expect_code(2);
+    let ran = work.run().expect_code(3);
     assert!(ran.stderr.contains("has 2 columns `x`"), "{}", ran.stderr);
 }
 
@@ -288,7 +288,7 @@ fn an_output_is_not_read_however_its_path_is_written() {
         ways.push(format!("{}/scored", work.path("link").display()));
     }
     for way in ways {
-        let ran = work.run_with(&["--input", &way]).expect_code(2);
+        let ran = work.run_with(&["--input", &way]).expect_code(3);
         assert!(
             ran.stderr.contains("is output of this pipeline"),
             "{way}: {}",

@@ -5,7 +5,9 @@ use std::path::Path;
 use std::process::Command;
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, AsArray, BinaryArray, StringArray};
+use arrow::array::{ArrayRef, AsArray, StringArray};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 
 use crate::program::{Ran, capfilt, root};
 use crate::readers::python;
@@ -367,43 +369,62 @@ fn options_that_nothing_can_meet_are_doubted() {
     }
 }
 
-#[test]
-fn rows_that_could_not_be_read_stay_out_when_later_stages_change() {
-    let work = Work::with_source(
-        "columns = { image = \"image\", text = \"text\" }",
-        "[[stage]]\ndecode = {}\n",
-    );
-    let pictures = (0..3).map(|seed| Some(png(96, 80, seed)));
-    let pictures: Vec<Option<Vec<u8>>> = pictures.collect();
-    let pictures: BinaryArray = pictures.iter().map(|picture| picture.as_deref()).collect();
-    let good: ArrayRef = Arc::new(StringArray::from(vec!["a", "b", "c"]));
+/// Writes a shard of three pictures with a text and a note each, in which the text of row 0 and the note of
+/// row 1 are no UTF-8.
+fn damaged_shard(path: &Path) {
+    let urls = (0..3).map(|seed| {
+        let picture = STANDARD.encode(png(96, 80, seed));
+        format!("data:image/png;base64,{picture}")
+    });
+    let texts = |first: char| -> ArrayRef {
+        let texts = ["A", "B", "C"].map(|last| format!("{first}{last}"));
+        Arc::new(StringArray::from(texts.to_vec()))
+    };
     shards::write_columns(
-        &work.shard_path("a"),
+        path,
         vec![
-            ("image", Arc::new(pictures)),
-            ("text", Arc::clone(&good)),
-            ("note", good),
+            ("url", Arc::new(urls.map(Some).collect::<StringArray>())),
+            ("text", texts('t')),
+            ("note", texts('n')),
         ],
     );
-    // Bytes of the page, which is small and not compressed by this writer.
-    let path = work.shard_path("a");
-    let mut bytes = fs_err::read(&path).unwrap();
-    let is_value = |at: &usize| bytes[*at..].starts_with(b"\x01\0\0\0b");
-    let places: Vec<usize> = (0..bytes.len() - 5).filter(is_value).collect();
-    assert_eq!(places.len(), 2);
-    for place in places {
-        bytes[place + 4] = 0xff;
+    // As they lie in their pages, which this writer does not compress.
+    let mut bytes = fs_err::read(path).unwrap();
+    for value in [b"\x02\0\0\0tA", b"\x02\0\0\0nB"] {
+        let places: Vec<usize> = (0..bytes.len() - value.len())
+            .filter(|at| bytes[*at..].starts_with(value))
+            .collect();
+        assert_eq!(places.len(), 1);
+        bytes[places[0] + 4] = 0xff;
     }
-    fs_err::write(&path, bytes).unwrap();
+    fs_err::write(path, bytes).unwrap();
+}
+
+#[test]
+fn rows_that_could_not_be_read_stay_out_when_later_stages_change() {
+    let source = "columns = { url = \"url\", text = \"text\" }";
+    let work = Work::with_source(source, "[[stage]]\nfetch = {}\n[[stage]]\ndecode = {}\n");
+    damaged_shard(&work.shard_path("a"));
     work.run().expect_code(0);
-    let first = work.rows("scored");
-    assert!(first[1].contains("reject=bad-value"), "{first:?}");
     let text = work.pipeline_text();
-    work.write_pipeline(&text.replace(
-        "[sink]",
-        "[[stage]]\nwhere-text = \"text <> 'c'\"\n\n[sink]",
-    ));
+    let new = "[[stage]]\nwhere-text = \"text <> 'tC'\"\n\n[sink]";
+    work.write_pipeline(&text.replace("[sink]", new));
+    let ran = work.run().expect_code(0);
+    assert!(
+        ran.stderr.contains("`fetch`, `decode` stand"),
+        "{}",
+        ran.stderr
+    );
+    let scored = work.read("scored", "a");
+    let bad = Some("bad-value".to_owned());
+    assert_eq!(texts(&scored, "reject"), [None, bad, None]);
+    let dropped_by = ["source", "", "where-text"].map(|by| (!by.is_empty()).then(|| by.to_owned()));
+    assert_eq!(texts(&scored, "text_dropped_by"), dropped_by);
+    // It is what a run from nothing gives.
+    let changed = work.rows("scored");
+    let rejected = work.rows("rejected");
+    fs_err::remove_dir_all(work.output()).unwrap();
     work.run().expect_code(0);
-    let reasons = texts(&work.read("scored", "a"), "reject");
-    assert_eq!(reasons, [None, Some("bad-value".to_owned()), None]);
+    assert_eq!(work.rows("scored"), changed);
+    assert_eq!(work.rows("rejected"), rejected);
 }

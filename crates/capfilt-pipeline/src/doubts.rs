@@ -1,7 +1,8 @@
 //! What a pipeline may say and hardly means. It is told, and refused by nobody.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 
+use arrow::datatypes::Fields;
 use capfilt_data::columns::{HEIGHT, WIDTH};
 use capfilt_fetch::FetchOptions;
 
@@ -11,18 +12,27 @@ use crate::stages::{Decode, Verb};
 
 /// The doubts about `plan`, in words, each once.
 pub(crate) fn doubts(plan: &Plan) -> BTreeSet<String> {
-    let mut doubts: BTreeSet<String> = plan.shards.iter().flat_map(of_columns).collect();
+    // Of thousands of shards with the same columns, one says it all.
+    let columns = plan
+        .shards
+        .iter()
+        .map(|shard| (shard.footer.schema.fields(), shard));
+    let shards: HashMap<&Fields, &ShardPlan> = columns.collect();
+    let mut doubts: BTreeSet<String> = shards
+        .values()
+        .flat_map(|shard| of_columns(shard))
+        .collect();
     let mut decoded = None;
     for stage in &plan.pipeline.stages {
         let key = format!("stage.{}", stage.name);
         let doubt = match &stage.verb {
             Verb::Where(sql) | Verb::WhereText(sql) => {
-                let conditions = plan.shards.iter().filter(|shard| {
+                let is_unmet = |shard: &ShardPlan| {
                     let condition = shard.conditions.get(&stage.name);
                     let bounds = bounds(decoded, shard);
                     condition.is_some_and(|condition| !condition.can_be_met(&bounds))
-                });
-                conditions.take(1).next().map(|_| {
+                };
+                shards.values().any(|shard| is_unmet(shard)).then(|| {
                     format!("no row can meet `{sql}`, as wide and high as pictures are here")
                 })
             }

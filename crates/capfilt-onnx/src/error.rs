@@ -29,6 +29,16 @@ pub enum ImportError {
         /// What was looked for.
         reason: String,
     },
+    /// The path holds something that is known, and is not imported.
+    #[error("`{}` is {what}: {advice}", path.display())]
+    OtherKind {
+        /// The file or folder.
+        path: PathBuf,
+        /// What it is, with its article.
+        what: String,
+        /// What to do instead.
+        advice: String,
+    },
     /// A file with weights is damaged or of another kind than its name says.
     #[error("`{}` is not readable as {kind}: {reason}", path.display())]
     Malformed {

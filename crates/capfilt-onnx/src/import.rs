@@ -8,10 +8,11 @@ use std::path::{Path, PathBuf};
 
 use capfilt_image::Preprocess;
 
-use crate::checkpoint::{Checkpoint, Layout};
+use crate::checkpoint::Checkpoint;
 use crate::digest::Digest;
 use crate::emit::Parameters;
 use crate::error::ImportError;
+use crate::kind::{self, Importer};
 use crate::manifest::{
     CheckpointFormat, CheckpointSource, FORMAT, Family, Manifest, Task, TextSizes, VisionSizes,
 };
@@ -48,6 +49,8 @@ pub(crate) struct About {
     /// Prompt and decoding that the package has unless others are asked for.
     pub(crate) prompt: &'static str,
     pub(crate) decoding: serde_json::Value,
+    /// What a person should know of how it was read.
+    pub(crate) remarks: Vec<String>,
 }
 
 /// What the graphs are made from.
@@ -78,14 +81,10 @@ pub fn import(
 ) -> Result<Package, ImportError> {
     refuse_other_folder(output)?;
     let source = checkpoint;
-    let checkpoint = Checkpoint::open(source)?;
-    let (model, about) = if checkpoint.layout() == Layout::OpenClip {
-        let (config, about) = open_clip::describe(source, &checkpoint, options)?;
-        (Model::OpenClip(Box::new(config)), about)
-    } else {
-        let (config, about) = blip::describe(source, &checkpoint, options)?;
-        (Model::Blip(config), about)
-    };
+    let (checkpoint, model, about) = describe(source, options)?;
+    for remark in checkpoint.remarks().iter().chain(&about.remarks) {
+        tracing::warn!("{remark}");
+    }
     let name = |path: &Path| {
         path.file_name()
             .map_or_else(String::new, |name| name.to_string_lossy().into_owned())
@@ -144,6 +143,25 @@ pub fn import(
     fs_err::write(&path, &text).map_err(write(&path))?;
     publish(folder, &absolute)?;
     Ok(Package::open(output)?)
+}
+
+/// Opens the checkpoint at `source`, and says what it is.
+fn describe(
+    source: &Path,
+    options: &ImportOptions,
+) -> Result<(Checkpoint, Model, About), ImportError> {
+    let (importer, checkpoint) = kind::open(source)?;
+    let (model, about) = match importer {
+        Importer::OpenClip => {
+            let (config, about) = open_clip::describe(source, &checkpoint, options)?;
+            (Model::OpenClip(Box::new(config)), about)
+        }
+        Importer::Blip => {
+            let (config, about) = blip::describe(source, &checkpoint, options)?;
+            (Model::Blip(config), about)
+        }
+    };
+    Ok((checkpoint, model, about))
 }
 
 /// The folder must be absent, empty or a package.

@@ -33,6 +33,7 @@ mod emit;
 mod error;
 mod graph;
 mod import;
+mod kind;
 mod manifest;
 mod open_clip;
 mod package;

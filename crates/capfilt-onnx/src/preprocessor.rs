@@ -1,40 +1,15 @@
 //! How a checkpoint wants its pictures.
 
-use std::path::Path;
+pub(crate) mod folder;
 
 use capfilt_image::{Fit, Preprocess};
 use serde::Deserialize;
 
 use crate::error::ImportError;
 
-const FILE: &str = "preprocessor_config.json";
-/// Number that Pillow gives to bicubic resampling.
-const BICUBIC: i64 = 3;
 /// Mean and deviation of colours that every original BLIP was trained with.
 const MEAN: [f32; 3] = [0.481_454_66, 0.457_827_5, 0.408_210_72];
 const STD: [f32; 3] = [0.268_629_55, 0.261_302_6, 0.275_777_1];
-
-#[derive(Deserialize)]
-struct Raw {
-    #[serde(default = "yes")]
-    do_resize: bool,
-    #[serde(default = "yes")]
-    do_rescale: bool,
-    #[serde(default = "yes")]
-    do_normalize: bool,
-    #[serde(default)]
-    resample: Option<i64>,
-    #[serde(default)]
-    rescale_factor: Option<f64>,
-    #[serde(default)]
-    image_mean: Option<[f32; 3]>,
-    #[serde(default)]
-    image_std: Option<[f32; 3]>,
-}
-
-fn yes() -> bool {
-    true
-}
 
 /// What original BLIP checkpoints want at `size` pixels, and models trained here.
 pub fn default(size: u32) -> Preprocess {
@@ -44,55 +19,6 @@ pub fn default(size: u32) -> Preprocess {
         mean: MEAN,
         std: STD,
     }
-}
-
-/// What the `preprocessor_config.json` of a folder says, if it has one. The size is the model's:
-/// pictures of another size would not fit its position table.
-pub(crate) fn read(folder: &Path, size: u32) -> Result<Preprocess, ImportError> {
-    let path = folder.join(FILE);
-    let text = match fs_err::read(&path) {
-        Ok(text) => text,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(default(size)),
-        Err(source) => return Err(ImportError::Read { path, source }),
-    };
-    let raw: Raw = serde_json::from_slice(&text).map_err(|error| ImportError::Malformed {
-        path,
-        kind: "a picture processor's configuration",
-        reason: error.to_string(),
-    })?;
-    let refuse = |field: &str, reason: String| {
-        Err(ImportError::Config {
-            field: format!("{FILE}: {field}"),
-            reason,
-        })
-    };
-    if !(raw.do_resize && raw.do_rescale && raw.do_normalize) {
-        let reason = "a step is switched off, expected all three to be true".to_owned();
-        return refuse("do_resize, do_rescale, do_normalize", reason);
-    }
-    if let Some(resample) = raw.resample
-        && resample != BICUBIC
-    {
-        return refuse(
-            "resample",
-            format!("{resample}, expected {BICUBIC} (bicubic)"),
-        );
-    }
-    if let Some(factor) = raw.rescale_factor
-        && (factor * 255.0 - 1.0).abs() > 1e-6
-    {
-        return refuse("rescale_factor", format!("{factor}, expected 1/255"));
-    }
-    let std = raw.image_std.unwrap_or(STD);
-    if !std.iter().all(|value| *value > 0.0) {
-        return refuse("image_std", format!("{std:?}, expected positive numbers"));
-    }
-    Ok(Preprocess {
-        size,
-        fit: Fit::Stretch,
-        mean: raw.image_mean.unwrap_or(MEAN),
-        std,
-    })
 }
 
 /// `preprocess_cfg` of `open_clip`.

@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 use crate::blip::config::Text;
 use crate::checkpoint::Layout;
 use crate::error::ImportError;
+use crate::kind::content;
 use crate::manifest::SpecialTokens;
 use crate::package::TOKENIZER;
 
@@ -49,10 +50,7 @@ impl Tokenizer {
             }
         };
         let bytes = match &file {
-            Some(path) => fs_err::read(path).map_err(|source| ImportError::Read {
-                path: path.clone(),
-                source,
-            })?,
+            Some(path) => content::read(path)?,
             None => BERT_VOCABULARY.as_bytes().to_vec(),
         };
         let (json, parsed) = parsed(bytes)?;
@@ -91,7 +89,7 @@ pub(crate) fn for_training(
         found.unwrap_or_else(|| path.to_owned())
     });
     let bytes = match path {
-        Some(path) => fs_err::read(&path).map_err(|source| ImportError::Read { path, source })?,
+        Some(path) => content::read(&path)?,
         None => BERT_VOCABULARY.as_bytes().to_vec(),
     };
     let (bytes, json) = parsed(bytes)?;

@@ -6,6 +6,7 @@ use serde::Deserialize;
 
 use crate::checkpoint::{Checkpoint, Layout};
 use crate::error::ImportError;
+use crate::kind::content;
 
 /// Width of one attention head in every BLIP that was published.
 const HEAD_WIDTH: usize = 64;
@@ -187,26 +188,16 @@ impl Config {
     }
 
     fn from_json(path: &Path) -> Result<Self, ImportError> {
-        let text = fs_err::read(path).map_err(|source| ImportError::Read {
-            path: path.to_owned(),
-            source,
-        })?;
+        let text = content::read(path)?;
         let malformed = |reason: String| ImportError::Malformed {
             path: path.to_owned(),
             kind: "the configuration of a BLIP model",
             reason,
         };
-        let value: serde_json::Value =
-            serde_json::from_slice(&text).map_err(|error| malformed(error.to_string()))?;
-        if let Some(other) = value.get("model_type").and_then(|kind| kind.as_str())
-            && other != "blip"
-        {
-            return Err(malformed(format!("model type `{other}`, expected `blip`")));
-        }
         let RawConfig {
             vision_config: vision,
             text_config: text,
-        } = serde_json::from_value(value).map_err(|error| malformed(error.to_string()))?;
+        } = serde_json::from_slice(&text).map_err(|error| malformed(error.to_string()))?;
         for (field, activation) in [
             ("vision_config.hidden_act", &vision.hidden_act),
             ("text_config.hidden_act", &text.hidden_act),

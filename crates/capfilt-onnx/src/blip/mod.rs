@@ -58,6 +58,12 @@ pub(crate) fn describe(
             reason: "no token starts captions, expected `[DEC]` in the tokenizer or `text_config.bos_token_id` in the configuration".to_owned(),
         });
     }
+    let (image, remarks) = if original {
+        (preprocessor::default(size), Vec::new())
+    } else {
+        let model = options.image_size.is_none().then_some(size);
+        preprocessor::folder::read(source, size, model)?
+    };
     let about = About {
         family: Family::Blip,
         task,
@@ -66,11 +72,7 @@ pub(crate) fn describe(
         } else {
             CheckpointFormat::HuggingFace
         },
-        image: if original {
-            preprocessor::default(size)
-        } else {
-            preprocessor::read(source, size)?
-        },
+        image,
         vision: VisionSizes {
             layers: vision.layers,
             width: vision.width,
@@ -97,6 +99,7 @@ pub(crate) fn describe(
         } else {
             json!("greedy")
         },
+        remarks,
     };
     Ok((config, about))
 }

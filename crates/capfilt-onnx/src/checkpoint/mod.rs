@@ -6,6 +6,7 @@ mod save;
 #[cfg(test)]
 mod tests;
 mod view;
+mod wrapper;
 
 use std::collections::BTreeMap;
 use std::path::{Component, Path, PathBuf};
@@ -15,6 +16,7 @@ use half::{bf16, f16};
 pub use save::save_tensors;
 
 use crate::error::ImportError;
+use crate::kind;
 
 pub(crate) use view::{part, transposed};
 
@@ -58,17 +60,29 @@ pub struct Checkpoint {
     /// Files with weights, in order.
     files: Vec<PathBuf>,
     tensors: BTreeMap<String, Entry>,
+    remarks: Vec<String>,
 }
 
 /// Most elements that a weight may have. The largest of any BLIP, the word embeddings, has 23
 /// million; a compressed file must not grow beyond all bounds.
 const LARGEST: usize = 1 << 30;
 
-/// Names of weight files in a Hugging Face folder, best first.
+/// Names of weight files in a Hugging Face folder, best first as in `transformers`.
 const SAFETENSORS: &str = "model.safetensors";
 const SAFETENSORS_INDEX: &str = "model.safetensors.index.json";
 const PICKLE: &str = "pytorch_model.bin";
 const PICKLE_INDEX: &str = "pytorch_model.bin.index.json";
+const WEIGHTS: [&str; 4] = [SAFETENSORS, SAFETENSORS_INDEX, PICKLE, PICKLE_INDEX];
+
+/// How files start that a trainer leaves beside weights.
+const OF_TRAINING: [&str; 6] = [
+    "optimizer",
+    "random_states",
+    "rng_state",
+    "scaler",
+    "scheduler",
+    "training_args",
+];
 
 /// Description that a folder of `open_clip` has.
 pub(crate) const OPEN_CLIP: &str = "open_clip_config.json";
@@ -76,12 +90,14 @@ pub(crate) const OPEN_CLIP: &str = "open_clip_config.json";
 const OPEN_CLIP_WEIGHTS: [&str; 2] = ["open_clip_model.safetensors", "open_clip_pytorch_model.bin"];
 
 impl Checkpoint {
-    /// Opens a folder of Hugging Face or of `open_clip`, or an original `.pth` file.
+    /// Opens a folder of Hugging Face or of `open_clip`, or an original `.pth` file. Names are without what
+    /// wrappers of modules put in front of them.
     pub fn open(path: &Path) -> Result<Self, ImportError> {
         let metadata = fs_err::metadata(path).map_err(|source| ImportError::Read {
             path: path.to_owned(),
             source,
         })?;
+        kind::refuse_by_files(path)?;
         if metadata.is_dir() {
             Self::open_folder(path)
         } else {
@@ -91,45 +107,37 @@ impl Checkpoint {
 
     fn open_folder(folder: &Path) -> Result<Self, ImportError> {
         let mut tensors = BTreeMap::new();
-        let mut files = Vec::new();
+        let mut remarks = Vec::new();
         let found = |name: &str| folder.join(name).is_file();
         let open_clip = found(OPEN_CLIP);
-        if open_clip {
-            let weights = OPEN_CLIP_WEIGHTS.into_iter().find(|name| found(name));
-            let weights = weights.ok_or_else(|| ImportError::NotACheckpoint {
-                path: folder.to_owned(),
-                reason: format!(
-                    "expected `{}` beside `{OPEN_CLIP}`",
-                    OPEN_CLIP_WEIGHTS.join("` or `")
-                ),
-            })?;
-            files.push(folder.join(weights));
-        } else if found(SAFETENSORS) {
-            files.push(folder.join(SAFETENSORS));
-        } else if found(SAFETENSORS_INDEX) {
-            files = shards(folder, SAFETENSORS_INDEX)?;
-        } else if found(PICKLE) {
-            files.push(folder.join(PICKLE));
-        } else if found(PICKLE_INDEX) {
-            files = shards(folder, PICKLE_INDEX)?;
+        let names: &[&str] = if open_clip {
+            &OPEN_CLIP_WEIGHTS
         } else {
-            return Err(ImportError::NotACheckpoint {
-                path: folder.to_owned(),
-                reason: format!(
-                    "expected `{SAFETENSORS}`, `{SAFETENSORS_INDEX}`, `{PICKLE}`, `{PICKLE_INDEX}` or `{OPEN_CLIP}` in the folder"
-                ),
-            });
+            &WEIGHTS
+        };
+        let mut there = names.iter().copied().filter(|name| found(name));
+        let weights = there
+            .next()
+            .ok_or_else(|| no_weights(folder, names, open_clip))?;
+        if let Some(other) = there.next() {
+            remarks.push(format!(
+                "`{weights}` counts, and `{other}` beside it does not, as in other programs"
+            ));
         }
+        let files = match weights {
+            SAFETENSORS_INDEX | PICKLE_INDEX => shards(folder, weights)?,
+            _ => vec![folder.join(weights)],
+        };
         for file in &files {
-            if file
-                .extension()
-                .is_some_and(|extension| extension == "safetensors")
-            {
+            kind::content::check(file)?;
+            if has_ending(file, "safetensors") {
                 tensors.extend(safetensors::open(file)?);
             } else {
                 tensors.extend(pickle::open(file)?);
             }
         }
+        let (tensors, wrappers) = wrapper::take_off(tensors);
+        remarks.extend(wrappers.iter().map(ToString::to_string));
         Ok(Self {
             layout: if open_clip {
                 Layout::OpenClip
@@ -138,26 +146,31 @@ impl Checkpoint {
             },
             files,
             tensors,
+            remarks,
         })
     }
 
     fn open_original(file: &Path) -> Result<Self, ImportError> {
-        if file
-            .extension()
-            .is_some_and(|extension| extension == "safetensors")
-        {
+        kind::content::check(file)?;
+        if has_ending(file, "safetensors") {
             return Err(ImportError::NotACheckpoint {
                 path: file.to_owned(),
                 reason: "a safetensors file needs the `config.json` beside it: pass the folder"
                     .to_owned(),
             });
         }
-        let tensors = pickle::open_original(file)?;
+        let (tensors, remarks) = pickle::open_original(file)?;
         Ok(Self {
             layout: Layout::Original,
             files: vec![file.to_owned()],
             tensors,
+            remarks,
         })
+    }
+
+    /// What a person should know of how it was read.
+    pub(crate) fn remarks(&self) -> &[String] {
+        &self.remarks
     }
 
     /// File format.
@@ -296,6 +309,46 @@ fn floats(dtype: Dtype, bytes: &[u8]) -> Vec<f32> {
     }
 }
 
+/// Whether a file of this name in a folder, or this file alone, can hold weights that are read.
+pub(crate) fn is_weights(name: &str) -> bool {
+    let endings = [".pth", ".pt", ".ckpt", ".bin", ".safetensors"];
+    let is_index = name == SAFETENSORS_INDEX || name == PICKLE_INDEX;
+    let of_training = OF_TRAINING.iter().any(|start| name.starts_with(start));
+    is_index || !of_training && endings.iter().any(|ending| name.ends_with(ending))
+}
+
+fn has_ending(file: &Path, expected: &str) -> bool {
+    file.extension()
+        .is_some_and(|extension| extension == expected)
+}
+
+/// A folder without weights under the `names` that they may have: which files could be meant.
+fn no_weights(folder: &Path, names: &[&str], open_clip: bool) -> ImportError {
+    let files = fs_err::read_dir(folder).into_iter().flatten().flatten();
+    let mut others: Vec<_> = files
+        .map(|entry| entry.file_name().to_string_lossy().into_owned())
+        .filter(|name| is_weights(name))
+        .collect();
+    others.sort();
+    let others = match &others[..] {
+        [] => String::new(),
+        [first, rest @ ..] => format!(
+            ", and it has `{first}`{}: an original `.pth` is passed as a file, and shards need their index",
+            if rest.is_empty() { "" } else { " and others" }
+        ),
+    };
+    let place = if open_clip {
+        format!("beside `{OPEN_CLIP}`")
+    } else {
+        format!("or `{OPEN_CLIP}` in the folder")
+    };
+    let reason = format!("expected `{}` {place}{others}", names.join("`, `"));
+    ImportError::NotACheckpoint {
+        path: folder.to_owned(),
+        reason,
+    }
+}
+
 /// Files that the index of a sharded checkpoint names, each once.
 fn shards(folder: &Path, index: &str) -> Result<Vec<PathBuf>, ImportError> {
     #[derive(serde::Deserialize)]
@@ -308,27 +361,30 @@ fn shards(folder: &Path, index: &str) -> Result<Vec<PathBuf>, ImportError> {
         kind: "the index of a sharded checkpoint",
         reason,
     };
-    let text = fs_err::read(&path).map_err(|source| ImportError::Read {
-        path: path.clone(),
-        source,
-    })?;
+    let text = kind::content::read(&path)?;
     let parsed: Index =
         serde_json::from_slice(&text).map_err(|error| malformed(error.to_string()))?;
     let mut names: Vec<_> = parsed.weight_map.into_values().collect();
     names.sort();
     names.dedup();
-    names
-        .into_iter()
-        .map(|name| {
-            if is_plain_name(&name) {
-                Ok(folder.join(name))
-            } else {
-                Err(malformed(format!(
-                    "file name `{name}`, expected a name without folders"
-                )))
-            }
-        })
-        .collect()
+    if let Some(name) = names.iter().find(|name| !is_plain_name(name)) {
+        return Err(malformed(format!(
+            "file name `{name}`, expected a name without folders"
+        )));
+    }
+    let count = names.len();
+    let is_missing = |name: &&String| !folder.join(name).is_file();
+    let missing: Vec<_> = names.iter().filter(is_missing).cloned().collect();
+    if !missing.is_empty() {
+        return Err(ImportError::NotACheckpoint {
+            path: folder.to_owned(),
+            reason: format!(
+                "of the {count} files that `{index}` names it has not got `{}`: get them, too",
+                missing.join("`, `")
+            ),
+        });
+    }
+    Ok(names.iter().map(|name| folder.join(name)).collect())
 }
 
 /// Whether `name` is one path component that stays in its folder.

@@ -4,43 +4,59 @@
 //! damaged or hostile file can make it allocate; it belongs to the project whose tensor library
 //! the trainer uses, and depends on neither. `candle-core` would bring a tensor library along.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use pytorch_reader::{DType, PytorchError, PytorchReader};
 
-use super::{Dtype, Entry, Source};
+use super::{Dtype, Entry, Source, wrapper};
 use crate::error::ImportError;
 
 /// Key of the weights in an original BLIP file, beside `optimizer`, `config` and `epoch`.
-const WEIGHTS_KEY: &str = "model";
+const WEIGHTS_KEY: &str = "model.";
+/// Keys beside the weights in a file, for training alone.
+const TRAINING: [&str; 7] = [
+    "optimizer",
+    "optimizers",
+    "optimizer_states",
+    "lr_scheduler",
+    "lr_schedulers",
+    "scheduler",
+    "scaler",
+];
 
-/// Tensors of a file that holds a state dictionary alone (`pytorch_model.bin`).
+/// Tensors of a file that holds a state dictionary (`pytorch_model.bin`).
 pub(super) fn open(path: &Path) -> Result<Vec<(String, Entry)>, ImportError> {
     let reader = PytorchReader::new(path).map_err(|error| malformed(path, error))?;
     Ok(entries(reader).collect())
 }
 
-/// Inference tensors of an original BLIP file, under the names that Hugging Face gives them.
+/// Inference tensors of an original BLIP file, under the names that Hugging Face gives them, and what
+/// is to be said of them.
 pub(super) fn open_original(
     path: &Path,
-) -> Result<std::collections::BTreeMap<String, Entry>, ImportError> {
-    let reader = match PytorchReader::with_top_level_key(path, WEIGHTS_KEY) {
-        Err(PytorchError::KeyNotFound(_)) => PytorchReader::new(path),
-        other => other,
-    };
-    let reader = reader.map_err(|error| malformed(path, error))?;
-    let tensors: std::collections::BTreeMap<_, _> = entries(reader)
+) -> Result<(BTreeMap<String, Entry>, Vec<String>), ImportError> {
+    let inference = open(path)?.into_iter().filter(|(name, _)| {
+        let top = name.split('.').next().unwrap_or(name);
+        !TRAINING.contains(&top)
+    });
+    let (tensors, wrappers) = wrapper::take_off(inference.collect());
+    let tensors: BTreeMap<_, _> = tensors
+        .into_iter()
         .filter_map(|(name, entry)| Some((hugging_face_name(&name)?, entry)))
         .collect();
     if tensors.is_empty() {
         return Err(ImportError::NotACheckpoint {
             path: path.to_owned(),
-            reason: format!(
-                "no BLIP weights below `{WEIGHTS_KEY}` or at the top, expected names such as `visual_encoder.cls_token`"
-            ),
+            reason: "no BLIP weights below `model` or at the top, expected names such as `visual_encoder.cls_token`".to_owned(),
         });
     }
-    Ok(tensors)
+    // Every original file has its weights below this key.
+    let remarkable = wrappers
+        .iter()
+        .filter(|wrapper| !(wrapper.taken_off && wrapper.name == WEIGHTS_KEY));
+    let remarks = remarkable.map(ToString::to_string).collect();
+    Ok((tensors, remarks))
 }
 
 fn malformed(path: &Path, error: PytorchError) -> ImportError {
@@ -51,11 +67,22 @@ fn malformed(path: &Path, error: PytorchError) -> ImportError {
                 source,
             }
         }
-        error => ImportError::Malformed {
-            path: path.to_owned(),
-            kind: "a PyTorch checkpoint",
-            reason: error.to_string(),
-        },
+        error => {
+            let reason = error.to_string();
+            // Classes of a compiled program live below this module.
+            if reason.contains("'__torch__.") {
+                return ImportError::OtherKind {
+                    path: path.to_owned(),
+                    what: "a program of TorchScript, not a state dictionary".to_owned(),
+                    advice: "in Python, `torch.jit.load` it and save its `state_dict()` with `torch.save`; for OpenAI's CLIP take a folder of open_clip".to_owned(),
+                };
+            }
+            ImportError::Malformed {
+                path: path.to_owned(),
+                kind: "a PyTorch checkpoint",
+                reason,
+            }
+        }
     }
 }
 
@@ -90,8 +117,6 @@ fn dtype(dtype: DType) -> Dtype {
 
 /// The Hugging Face name of an original tensor; none for what only training needs.
 pub(super) fn hugging_face_name(name: &str) -> Option<String> {
-    // Files written from a data-parallel model carry this prefix.
-    let name = name.strip_prefix("module.").unwrap_or(name);
     let top = name.split('.').next().unwrap_or(name);
     let training = top.ends_with("_m")
         || top.ends_with("_queue")

@@ -192,3 +192,37 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn weights_below_wrappers_have_their_own_names() {
+    let names = [
+        "text_decoder.bert.encoder.layer.0.attention.self.query.weight",
+        "text_decoder.cls.predictions.bias",
+        "vision_model.embeddings.class_embedding",
+        "vision_model.encoder.layers.0.self_attn.qkv.weight",
+    ];
+    for (file, remark) in [
+        (
+            "compiled.pth",
+            "took `model._orig_mod.module.` off the names of 4 tensors",
+        ),
+        (
+            "lightning.ckpt",
+            "took `state_dict.model.` off the names of 4 tensors",
+        ),
+        (
+            "averaged.pth",
+            "took `ema.module.` off the names of 4 tensors",
+        ),
+    ] {
+        let checkpoint = Checkpoint::open(&fixtures().join("kinds").join(file)).unwrap();
+        assert_eq!(checkpoint.names().collect::<Vec<_>>(), names, "{file}");
+        assert_eq!(checkpoint.remarks(), [remark], "{file}");
+    }
+    let both = Checkpoint::open(&fixtures().join("kinds/model_and_average.pth")).unwrap();
+    assert_eq!(both.read(names[0], &[1]).unwrap(), [1.0]);
+    assert_eq!(
+        both.remarks(),
+        ["left 4 tensors below `ema.` aside: without it their names are there already"]
+    );
+}

@@ -7,6 +7,7 @@ use serde_json::Value;
 
 use crate::checkpoint::{Checkpoint, OPEN_CLIP};
 use crate::error::ImportError;
+use crate::kind::content;
 use crate::manifest::Family;
 
 /// Blocks of a transformer, called `{prefix}.{layer}`.
@@ -268,10 +269,7 @@ impl Config {
         size: Option<u32>,
     ) -> Result<Self, ImportError> {
         let path = folder.join(OPEN_CLIP);
-        let text = fs_err::read(&path).map_err(|source| ImportError::Read {
-            path: path.clone(),
-            source,
-        })?;
+        let text = content::read(&path)?;
         let raw: Raw = serde_json::from_slice(&text).map_err(|error| ImportError::Malformed {
             path,
             kind: "the configuration of an open_clip model that this program knows",

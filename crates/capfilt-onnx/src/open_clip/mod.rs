@@ -60,6 +60,7 @@ pub(crate) fn describe(
         tokenizer: tokenizer::find(options.tokenizer.as_deref(), folder, &config)?,
         prompt: "",
         decoding: json!("greedy"),
+        remarks: Vec::new(),
     };
     Ok((config, about))
 }

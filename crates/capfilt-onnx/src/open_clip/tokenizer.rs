@@ -4,6 +4,7 @@ use std::path::Path;
 
 use super::config::Config;
 use crate::error::ImportError;
+use crate::kind::content;
 use crate::manifest::{Family, SpecialTokens};
 use crate::package::TOKENIZER;
 use crate::tokenizer::{Tokenizer, frame};
@@ -23,7 +24,7 @@ pub(super) fn find(
             "there is no `{TOKENIZER}` in the folder: pass one with `--tokenizer`"
         )));
     }
-    let json = fs_err::read(&path).map_err(|source| ImportError::Read { path, source })?;
+    let json = content::read(&path)?;
     let tokens = tokens(&json, config)?;
     Ok(Tokenizer { json, tokens })
 }

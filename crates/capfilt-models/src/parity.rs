@@ -16,6 +16,7 @@ use crate::scores::{self, Candidate};
 
 mod batches;
 mod open_clip;
+mod preprocess;
 
 const SHAPES: [&str; 4] = ["wide-patches", "prompted", "deep-text", "original"];
 const FEATURES: f32 = 1e-4;

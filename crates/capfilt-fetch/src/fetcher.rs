@@ -341,6 +341,10 @@ impl Shared {
             return self.policy.redirect(url, location, hops, most).map(Some);
         }
         match Outcome::of_status(head.status()) {
+            Outcome::Ok if head.is_part() => Err(Refusal::new(
+                Outcome::UnexpectedStatus,
+                "HTTP status 206: a part, which was not asked for",
+            )),
             Outcome::Ok => Ok(None),
             outcome => {
                 let detail = format!("HTTP status {}", head.status());

@@ -8,12 +8,16 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use reqwest::dns::Resolve;
-use reqwest::header::{ACCEPT, CONTENT_LENGTH, HeaderMap, HeaderValue, LOCATION, RETRY_AFTER};
+use reqwest::header::{
+    ACCEPT, ACCEPT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, HeaderMap, HeaderValue, LOCATION,
+    RETRY_AFTER, TRANSFER_ENCODING,
+};
 use reqwest::{Client, ClientBuilder, Proxy, redirect};
 use url::Url;
 
 use crate::FetchError;
 use crate::clock::Clock;
+use crate::coding;
 use crate::memory::Reserved;
 use crate::opt_out::host_key;
 use crate::options::FetchOptions;
@@ -36,6 +40,11 @@ const POOL_IDLE: Duration = Duration::from_secs(20);
 /// than this in memory before it is read.
 const STREAM_WINDOW: u32 = 1 << 20;
 const CONNECTION_WINDOW: u32 = 4 << 20;
+
+/// Header lines of one answer. Their bytes are bounded too: over HTTP/1 by what the library reads of
+/// a head, 400 to 800 KiB, and over HTTP/2 by this.
+const MOST_HEADERS: usize = 1_000;
+const MOST_HEADER_BYTES: u32 = 400 << 10;
 
 /// Puts the guard into a client; tests put something in between.
 pub(crate) type Connect<'a> = &'a dyn Fn(ClientBuilder, Arc<dyn Resolve>) -> ClientBuilder;
@@ -78,15 +87,28 @@ impl Http {
         let builder = || {
             let builder = Client::builder()
                 .user_agent(user_agent.clone())
-                .default_headers(HeaderMap::from_iter([(ACCEPT, ACCEPTED)]))
+                .default_headers(HeaderMap::from_iter([
+                    (ACCEPT, ACCEPTED),
+                    (ACCEPT_ENCODING, coding::ASKED),
+                ]))
                 .no_proxy()
                 .referer(false)
                 .redirect(redirect::Policy::none())
                 .retry(reqwest::retry::never())
+                // `coding` does it, whatever features others switch on.
+                .no_gzip()
+                .no_deflate()
+                .no_brotli()
+                .no_zstd()
                 .tcp_nodelay(true)
                 .connect_timeout(options.connect_timeout.0)
                 .pool_idle_timeout(POOL_IDLE)
                 .pool_max_idle_per_host(options.per_host.get())
+                .http1_max_headers(MOST_HEADERS)
+                .http1_ignore_invalid_headers_in_responses(true)
+                .http1_allow_obsolete_multiline_headers_in_responses(true)
+                .http1_allow_spaces_after_header_name_in_responses(true)
+                .http2_max_header_list_size(MOST_HEADER_BYTES)
                 .http2_initial_stream_window_size(STREAM_WINDOW)
                 .http2_initial_connection_window_size(CONNECTION_WINDOW);
             match &proxy {
@@ -132,7 +154,8 @@ impl Http {
         }
     }
 
-    /// Reads the body, no further than the limit; `received` counts the bytes as they come.
+    /// Reads the body, no further than the limit, and undoes its codings; `received` counts the
+    /// bytes as they come.
     pub(crate) async fn body(
         &self,
         head: Head,
@@ -141,12 +164,24 @@ impl Http {
         clock: &mut Clock,
         received: &mut u64,
     ) -> Result<Bytes, Refusal> {
-        let (Limit::All(most) | Limit::Beginning(most)) = limit;
         let mut response = head.response;
-        let declared = response
-            .headers()
-            .get(CONTENT_LENGTH)
-            .and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
+        let (body, cut) = self
+            .transfer(&mut response, limit, reserved, clock, received)
+            .await?;
+        coding::undone(body, cut, response.headers(), limit, reserved).await
+    }
+
+    /// Reads the body as it comes, and whether it is only its beginning.
+    async fn transfer(
+        &self,
+        response: &mut reqwest::Response,
+        limit: Limit,
+        reserved: &mut Reserved,
+        clock: &mut Clock,
+        received: &mut u64,
+    ) -> Result<(Bytes, bool), Refusal> {
+        let (Limit::All(most) | Limit::Beginning(most)) = limit;
+        let declared = declared(response.headers());
         if let (Some(declared), Limit::All(most)) = (declared, limit)
             && declared > most
         {
@@ -156,18 +191,22 @@ impl Http {
         let room = declared.unwrap_or(0).max(FIRST_CAPACITY as u64);
         reserved.grow(room.min(most)).await;
         let mut body = BytesMut::new();
-        loop {
+        while declared != Some(*received) {
             let chunk = clock.within(self.idle, "further bytes", response.chunk());
-            let Some(chunk) = chunk.await?.map_err(|error| refusal(&error))? else {
-                return Ok(body.freeze());
+            let Some(mut chunk) = chunk.await?.map_err(|error| refusal(&error))? else {
+                break;
             };
+            if let Some(declared) = declared {
+                let left = usize::try_from(declared - *received).unwrap_or(usize::MAX);
+                chunk.truncate(left);
+            }
             *received += chunk.len() as u64;
             if *received > most {
                 return match limit {
                     Limit::All(most) => {
                         Err(too_large(most, &format!("at least {received} bytes sent")))
                     }
-                    Limit::Beginning(_) => Ok(body.freeze()),
+                    Limit::Beginning(_) => Ok((body.freeze(), true)),
                 };
             }
             let needed = body.len() + chunk.len();
@@ -183,7 +222,32 @@ impl Http {
             }
             body.extend_from_slice(&chunk);
         }
+        match declared {
+            Some(declared) if *received < declared => Err(Refusal::new(
+                Outcome::Broken,
+                format!("closed after {received} of {declared} bytes"),
+            )),
+            _ => Ok((body.freeze(), false)),
+        }
     }
+}
+
+/// The length that a head declares. Where the transfer has a coding, a length says nothing (RFC
+/// 9112, 6.3); `identity` is none, though the HTTP library takes it for one and reads to the end of
+/// the connection.
+fn declared(headers: &HeaderMap) -> Option<u64> {
+    let is_identity = |value: &HeaderValue| {
+        let value = value.as_bytes().trim_ascii();
+        value.eq_ignore_ascii_case(b"identity")
+    };
+    if !headers.get_all(TRANSFER_ENCODING).iter().all(is_identity) {
+        return None;
+    }
+    let values = headers.get_all(CONTENT_LENGTH).iter();
+    let mut lengths = values.flat_map(|value| value.to_str().unwrap_or_default().split(','));
+    let first = lengths.next()?.trim();
+    let same = lengths.all(|length| length.trim() == first);
+    first.parse().ok().filter(|_| same)
 }
 
 /// Says who asks. Nobody else's name is borrowed.
@@ -233,15 +297,28 @@ impl Head {
 
     /// Where the answer says to look instead.
     pub(crate) fn location(&self) -> Option<&[u8]> {
-        if matches!(self.status(), 301 | 302 | 303 | 307 | 308) {
-            self.response
-                .headers()
-                .get(LOCATION)
-                .map(HeaderValue::as_bytes)
-        } else {
-            None
+        if !matches!(self.status(), 300..=303 | 307 | 308) {
+            return None;
         }
+        let location = self.headers().get(LOCATION)?.as_bytes();
+        (!location.is_empty()).then_some(location)
     }
+
+    /// Whether the answer is a part of what was asked for, or may be: no part was.
+    pub(crate) fn is_part(&self) -> bool {
+        let range = || self.headers().get(CONTENT_RANGE)?.to_str().ok();
+        self.status() == 206 && !range().is_some_and(is_whole)
+    }
+}
+
+/// Whether a `Content-Range` is that of the whole, like `bytes 0-99/100`.
+fn is_whole(range: &str) -> bool {
+    let whole = || {
+        let (part, size) = range.trim().strip_prefix("bytes 0-")?.split_once('/')?;
+        let last: u64 = part.trim().parse().ok()?;
+        Some(last.checked_add(1)? == size.trim().parse::<u64>().ok()?)
+    };
+    whole() == Some(true)
 }
 
 pub(crate) fn too_large(limit: u64, got: &str) -> Refusal {

@@ -16,6 +16,7 @@
 //! | origins, [`tags`], [`tdm`] | robots.txt and `tdmrep.json`, each asked for once per origin |
 //! | clock, memory, retry | what a row may take: time, bytes, attempts |
 //! | transports | one thing each, once: HTTP, files, object stores, `data:` |
+//! | coding | what a body is wrapped in (`Content-Encoding`), where that is true |
 //!
 //! Every redirect passes the same rules as the first URL. Nothing is taken from the environment: no
 //! proxies, no cookies, no credentials (but those of object stores, where a pipeline names
@@ -36,6 +37,7 @@
 
 pub mod address;
 mod clock;
+mod coding;
 mod data_url;
 mod fetcher;
 mod file;

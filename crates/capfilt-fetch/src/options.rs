@@ -46,7 +46,8 @@ pub struct FetchOptions {
     /// Kinds of URL that are fetched.
     pub schemes: Vec<Scheme>,
     /// Content types of answers that are accepted; `image/*` stands for all that begin so. An
-    /// answer without a type is accepted. What the bytes are is found out when they are decoded.
+    /// answer without a type is accepted, and so is one whose type is none, like `img/jpeg` or `jpg`.
+    /// What the bytes are is found out when they are decoded.
     pub content_types: Vec<String>,
     /// Folder that `file:` URLs may name files of. Without it no `file:` URL is read. Symbolic
     /// links cannot lead out of it.

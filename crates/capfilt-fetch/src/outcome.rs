@@ -160,6 +160,8 @@ impl Outcome {
     /// What an HTTP status means, redirects aside.
     pub const fn of_status(status: u16) -> Self {
         match status {
+            // Neither has a body.
+            204 | 205 => Self::UnexpectedStatus,
             200..=299 => Self::Ok,
             401 | 402 | 403 | 407 | 451 => Self::Forbidden,
             404 => Self::NotFound,

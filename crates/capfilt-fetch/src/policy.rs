@@ -1,6 +1,7 @@
 //! What may be fetched. It decides and never touches the network: the fetcher asks before every
 //! request and after every head of an answer.
 
+use std::borrow::Cow;
 use std::net::IpAddr;
 use std::path::PathBuf;
 
@@ -16,6 +17,21 @@ use crate::{tags, tdm};
 
 /// Longer ones are not URLs that a server takes, and the HTTP library has a limit near it.
 const MAX_URL_BYTES: usize = 32 << 10;
+
+/// The kinds of content that are registered (IANA, media types, 2026).
+const KINDS: [&str; 11] = [
+    "application",
+    "audio",
+    "example",
+    "font",
+    "haptics",
+    "image",
+    "message",
+    "model",
+    "multipart",
+    "text",
+    "video",
+];
 
 /// Where the bytes of a row are.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -131,11 +147,12 @@ impl Policy {
             ));
         }
         let bad = |why: String| Refusal::new(Outcome::BadUrl, format!("bad redirect: {why}"));
-        let location = std::str::from_utf8(location).map_err(|error| bad(error.to_string()))?;
         if location.len() > MAX_URL_BYTES {
             return Err(bad(format!("{} bytes", location.len())));
         }
-        let next = url.join(location).map_err(|error| bad(error.to_string()))?;
+        let next = url
+            .join(&readable(location))
+            .map_err(|error| bad(error.to_string()))?;
         self.admit_http(next)
     }
 
@@ -254,31 +271,28 @@ impl Policy {
                 return Err(Refusal::new(Outcome::TdmReserved, detail));
             }
         }
-        let declared = headers
-            .get(CONTENT_TYPE)
-            .map(|value| String::from_utf8_lossy(value.as_bytes()));
-        match declared {
-            Some(declared) if !self.accepts(&declared) => Err(Refusal::new(
-                Outcome::ContentType,
-                format!("got `{}`", declared.chars().take(80).collect::<String>()),
-            )),
-            _ => Ok(()),
+        let values = headers.get_all(CONTENT_TYPE).iter();
+        let values: Vec<_> = values
+            .map(|value| String::from_utf8_lossy(value.as_bytes()))
+            .collect();
+        // Of several types one is enough, and what is none says nothing.
+        let parts = values.iter().flat_map(|value| value.split(','));
+        let types: Vec<_> = parts.map(essence).filter(|part| is_type(part)).collect();
+        if types.is_empty() || types.iter().any(|declared| self.accepts(declared)) {
+            return Ok(());
         }
+        let got: String = values.join(", ").chars().take(80).collect();
+        Err(Refusal::new(Outcome::ContentType, format!("got `{got}`")))
     }
 
-    fn accepts(&self, content_type: &str) -> bool {
-        let essence = content_type.split(';').next().unwrap_or_default().trim();
-        essence.is_empty()
-            || self
-                .options
-                .content_types
-                .iter()
-                .any(|accepted| match accepted.strip_suffix('*') {
-                    Some(start) => essence
-                        .get(..start.len())
-                        .is_some_and(|begins| begins.eq_ignore_ascii_case(start)),
-                    None => essence.eq_ignore_ascii_case(accepted),
-                })
+    fn accepts(&self, essence: &str) -> bool {
+        let mut accepted = self.options.content_types.iter();
+        accepted.any(|accepted| match accepted.strip_suffix('*') {
+            Some(start) => essence
+                .get(..start.len())
+                .is_some_and(|begins| begins.eq_ignore_ascii_case(start)),
+            None => essence.eq_ignore_ascii_case(accepted),
+        })
     }
 
     fn scheme_not_allowed(&self, got: &str) -> Refusal {
@@ -300,6 +314,43 @@ impl Policy {
         );
         attempts <= self.options.retries && outcome.is_transient() && !later
     }
+}
+
+/// The text of a `Location`. Bytes that are no UTF-8 were written in some other character set; its
+/// bytes are what the server knows the place by, so they are escaped as they are.
+fn readable(location: &[u8]) -> Cow<'_, str> {
+    std::str::from_utf8(location).map_or_else(
+        |_| {
+            let escaped = location.iter().map(|byte| {
+                if byte.is_ascii() {
+                    char::from(*byte).to_string()
+                } else {
+                    format!("%{byte:02X}")
+                }
+            });
+            escaped.collect()
+        },
+        Cow::Borrowed,
+    )
+}
+
+/// A content type without its parameters, and without the quotes that some servers put around it.
+fn essence(declared: &str) -> &str {
+    let ends = |c: char| c == ';' || c == '"' || c.is_whitespace();
+    let start = |c: char| c == '"' || c.is_whitespace();
+    let declared = declared.trim_start_matches(start);
+    declared.split(ends).next().unwrap_or_default()
+}
+
+/// Whether a content type is one: its kind is registered (RFC 6838). Servers that do not know what
+/// they send make up others, like `img/jpeg` or `jpg`, or leave the type of the form that the picture
+/// was sent in by.
+fn is_type(essence: &str) -> bool {
+    let Some((kind, _)) = essence.split_once('/') else {
+        return false;
+    };
+    let is_kind = |known: &&str| kind.eq_ignore_ascii_case(known);
+    KINDS.iter().any(is_kind) && !essence.eq_ignore_ascii_case("multipart/form-data")
 }
 
 fn is_object_store(url: &Url) -> bool {

@@ -22,7 +22,10 @@ fn serde_json_name(outcome: Outcome) -> String {
 fn a_status_has_one_meaning() {
     for (status, outcome) in [
         (200, Outcome::Ok),
-        (204, Outcome::Ok),
+        (203, Outcome::Ok),
+        (204, Outcome::UnexpectedStatus),
+        (205, Outcome::UnexpectedStatus),
+        (206, Outcome::Ok),
         (304, Outcome::UnexpectedStatus),
         (400, Outcome::UnexpectedStatus),
         (403, Outcome::Forbidden),

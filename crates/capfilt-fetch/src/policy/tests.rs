@@ -86,6 +86,35 @@ fn redirects_are_counted_and_keep_to_the_schemes() {
 }
 
 #[test]
+fn a_redirect_in_any_character_set_is_judged_like_a_url() {
+    let policy = Policy::new(&FetchOptions::default()).unwrap();
+    let from = Url::parse("http://example.org/a/b").unwrap();
+    let led = |location: &[u8]| policy.redirect(&from, location, 0, 5);
+    for (location, to) in [
+        (&b"/caf\xe9?q=\xff"[..], "http://example.org/caf%E9?q=%FF"),
+        ("/café".as_bytes(), "http://example.org/caf%C3%A9"),
+        (b"/100%\xe9 a", "http://example.org/100%%E9%20a"),
+        (b"//me:pass\xe9@example.net/x#\xe9", "http://example.net/x"),
+        (b"HTTPS://EXAMPLE.net/\xe9", "https://example.net/%E9"),
+    ] {
+        let location_text = location.escape_ascii();
+        assert_eq!(led(location).unwrap().as_str(), to, "{location_text}");
+    }
+    for (location, outcome) in [
+        (&b"http://127.0.0.1/\xe9"[..], Outcome::ForbiddenAddress),
+        (b"//169.254.169.254/\xe9", Outcome::ForbiddenAddress),
+        (b"\\\\10.0.0.1/\xe9", Outcome::ForbiddenAddress),
+        (b"http://\xe9@10.0.0.1/", Outcome::ForbiddenAddress),
+        (b"http://\xe9.example.org/", Outcome::BadUrl),
+        (b"file:///\xe9", Outcome::SchemeNotAllowed),
+        (&[b"/", &vec![0xe9; 40_000][..]].concat(), Outcome::BadUrl),
+    ] {
+        let refusal = led(location).unwrap_err();
+        assert_eq!(refusal.outcome, outcome, "{refusal:?}");
+    }
+}
+
+#[test]
 fn only_transient_outcomes_are_tried_again_and_not_for_ever() {
     let policy = Policy::new(&FetchOptions {
         retries: 2,
@@ -280,4 +309,11 @@ fn content_types_are_accepted_by_pattern() {
         let answer = policy.admit_answer(&headers, false);
         assert_eq!(answer.is_ok(), accepted, "{declared:?}");
     }
+    let all = FetchOptions {
+        content_types: vec!["*".to_owned()],
+        ..FetchOptions::default()
+    };
+    let headers = HeaderMap::from_iter([(CONTENT_TYPE, "text/html".parse().unwrap())]);
+    let answer = Policy::new(&all).unwrap().admit_answer(&headers, false);
+    assert_eq!(answer, Ok(()));
 }

@@ -111,6 +111,22 @@ impl Texts {
         &self.tokens
     }
 
+    /// The ids of `text` as the tokenizer itself frames it.
+    pub(crate) fn framed_by_itself(&self, text: &str) -> Option<Vec<u32>> {
+        let encoding = self.tokenizer.encode_fast(text, true).ok()?;
+        Some(encoding.get_ids().to_vec())
+    }
+
+    /// The id of a token.
+    pub fn id(&self, token: &str) -> Option<u32> {
+        self.tokenizer.token_to_id(token)
+    }
+
+    /// The token with this id, as the tokenizer writes it.
+    pub fn token(&self, id: u32) -> Option<String> {
+        self.tokenizer.id_to_token(id)
+    }
+
     fn pieces(&self, text: &str) -> Result<Vec<u32>, TokenizerError> {
         self.tokenizer
             .encode_fast(text, false)

@@ -2,6 +2,8 @@
 
 use std::path::Path;
 
+use serde_json::{Value, json};
+
 use crate::error::ImportError;
 use crate::manifest::SpecialTokens;
 use crate::package::TOKENIZER;
@@ -44,6 +46,40 @@ impl Vocabulary {
         Ok(Self { json, size, texts })
     }
 
+    /// Content of a `tokenizer.json` for programs that leave it to the file what frames a text: as it is if it frames texts
+    /// as [`Texts::framed`] does, and leaves them as long as they are; else made so.
+    pub fn framing(&self) -> Result<Vec<u8>, ImportError> {
+        let refuse = |reason: String| ImportError::Tokenizer { reason };
+        let mut json: Value =
+            serde_json::from_slice(&self.json).map_err(|error| refuse(error.to_string()))?;
+        let frames = |text: &str| {
+            let ours = self.texts.framed(text, usize::MAX).ok();
+            ours.is_some() && self.texts.framed_by_itself(text) == ours
+        };
+        let lengths = [&json["truncation"], &json["padding"]];
+        if frames("") && frames("a") && lengths.iter().all(|length| length.is_null()) {
+            return Ok(self.json.clone());
+        }
+        let SpecialTokens { cls, sep, .. } = *self.tokens();
+        let token = |id: u32| {
+            let token = self.texts.token(id);
+            token.ok_or_else(|| refuse(format!("no token has the id {id}")))
+        };
+        let (first, last) = (token(cls)?, token(sep)?);
+        let special = |token: &str| json!({"SpecialToken": {"id": token, "type_id": 0}});
+        let text = |name: &str, kind: u32| json!({"Sequence": {"id": name, "type_id": kind}});
+        let about = |token: &str, id: u32| json!({"id": token, "ids": [id], "tokens": [token]});
+        json["post_processor"] = json!({
+            "type": "TemplateProcessing",
+            "single": [special(&first), text("A", 0), special(&last)],
+            "pair": [special(&first), text("A", 0), special(&last), text("B", 1), special(&last)],
+            "special_tokens": {&first: about(&first, cls), &last: about(&last, sep)},
+        });
+        json["truncation"] = Value::Null;
+        json["padding"] = Value::Null;
+        serde_json::to_vec(&json).map_err(|error| refuse(error.to_string()))
+    }
+
     /// Ids of the special tokens.
     pub fn tokens(&self) -> &SpecialTokens {
         self.texts.tokens()
@@ -76,5 +112,41 @@ mod tests {
             (blip.size, blip.tokens().dec, blip.tokens().enc),
             (8, Some(6), Some(7))
         );
+    }
+
+    /// A tokenizer of BERT's, edited.
+    fn edited(edit: impl FnOnce(&mut Value)) -> Vocabulary {
+        let folder = tempfile::TempDir::new().unwrap();
+        let words = "[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\ndog\ncat\n";
+        let path = folder.path().join("tokenizer.json");
+        let mut json = tokenizer::from_vocabulary(words).unwrap();
+        edit(&mut json);
+        fs_err::write(&path, json.to_string()).unwrap();
+        Vocabulary::open(Some(&path)).unwrap()
+    }
+
+    #[test]
+    fn a_tokenizer_that_frames_texts_stays_as_it_is() {
+        let vocabulary = edited(|_| {});
+        assert_eq!(vocabulary.framing().unwrap(), vocabulary.json);
+    }
+
+    #[test]
+    fn a_tokenizer_that_leaves_texts_bare_or_cuts_them_is_made_to_frame_them() {
+        let bare = |json: &mut Value| json["post_processor"] = Value::Null;
+        let cutting = |json: &mut Value| {
+            json["truncation"] = json!({
+                "direction": "Right", "max_length": 3, "strategy": "LongestFirst", "stride": 0,
+            });
+        };
+        for vocabulary in [edited(bare), edited(cutting)] {
+            let framing = vocabulary.framing().unwrap();
+            assert_ne!(framing, vocabulary.json);
+            let others = tokenizers::Tokenizer::from_bytes(framing).unwrap();
+            for text in ["", "dog", "dog cat bird dog"] {
+                let ours = vocabulary.texts().framed(text, 100).unwrap();
+                assert_eq!(others.encode(text, true).unwrap().get_ids(), ours, "{text}");
+            }
+        }
     }
 }

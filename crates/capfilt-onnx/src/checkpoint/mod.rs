@@ -179,7 +179,7 @@ impl Checkpoint {
     }
 
     /// Files with weights.
-    pub(crate) fn files(&self) -> &[PathBuf] {
+    pub fn files(&self) -> &[PathBuf] {
         &self.files
     }
 

@@ -101,6 +101,9 @@ pub(crate) struct Config {
 #[derive(Deserialize)]
 struct Raw {
     model_cfg: RawModel,
+    // The first exports of this program had it in `model_cfg`, which `open_clip` refuses.
+    #[serde(default)]
+    capfilt_family: Option<String>,
     #[serde(default)]
     preprocess_cfg: Value,
 }
@@ -300,9 +303,10 @@ impl Raw {
     fn checked(self, prefix: &str) -> Result<Config, ImportError> {
         let Self {
             model_cfg: model,
+            capfilt_family,
             preprocess_cfg: preprocess,
         } = self;
-        let family = model.family()?;
+        let family = model.family(capfilt_family.or(model.capfilt_family.clone()).as_deref())?;
         let quick_gelu = model.quick_gelu;
         let (vision, text) = (&model.vision_cfg, &model.text_cfg);
         let tower = |prefix: String, width, layers, heads, ratio: f64| Tower {
@@ -361,7 +365,10 @@ impl Raw {
             embed: model.embed_dim,
             preprocess,
         };
-        if vision.pool_type != "tok" {
+        // Of FILIP, which compares all tokens, the image encoder need not pick one.
+        let picks = vision.pool_type == "tok";
+        let picks_none = vision.pool_type == "none" && family == Family::Filip;
+        if !picks && !picks_none {
             let reason = format!("`{}`, expected `tok`", vision.pool_type);
             return Err(refuse("vision_cfg.pool_type", reason));
         }
@@ -378,8 +385,8 @@ impl Raw {
 }
 
 impl RawModel {
-    fn family(&self) -> Result<Family, ImportError> {
-        match (&self.multimodal_cfg, self.capfilt_family.as_deref()) {
+    fn family(&self, said: Option<&str>) -> Result<Family, ImportError> {
+        match (&self.multimodal_cfg, said) {
             (Some(_), None | Some("coca")) => Ok(Family::Coca),
             (None, Some("filip")) => Ok(Family::Filip),
             (None, None | Some("clip")) => Ok(Family::Clip),

@@ -158,6 +158,24 @@ fn what_would_compute_something_else_is_refused_by_name() {
     }
 }
 
+/// As the trainer exports it: `open_clip`'s classes know no family, and give the features of all tokens.
+#[test]
+fn a_filip_may_be_told_beside_the_model_and_pool_nothing() {
+    let folder = folder_with("filip", |config| {
+        let model = config["model_cfg"].as_object_mut().unwrap();
+        let family = model.remove("capfilt_family").unwrap();
+        model["vision_cfg"]["pool_type"] = json!("none");
+        model["text_cfg"]["pool_type"] = json!("none");
+        config["capfilt_family"] = family;
+    });
+    let package = imported(&folder, &ImportOptions::default()).unwrap();
+    assert_eq!(package.manifest.family, Family::Filip);
+    let error = error_of("clip", |config| {
+        config["model_cfg"]["vision_cfg"]["pool_type"] = json!("none");
+    });
+    assert!(error.contains("`none`, expected `tok`"), "{error}");
+}
+
 #[test]
 fn a_tower_without_its_tensors_names_the_one_that_is_missing() {
     let error = error_of("clip", |config| {

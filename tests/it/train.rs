@@ -5,7 +5,7 @@
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
-use crate::program::{capfilt, command, models_can_run, root};
+use crate::program::{Ran, capfilt, command, models_can_run, root};
 use crate::stop::{stopped, wait_until};
 
 /// A CLIP of the demo's pictures and titles that makes 60 steps.
@@ -137,6 +137,42 @@ fn mistakes_are_told_before_anything_is_trained() {
             .told();
         assert!(told.contains(expected), "`{to}`: {told}");
         assert!(!output.join("checkpoints").exists(), "`{to}`");
+    }
+}
+
+/// What commit 497e7fa left of a training, started as `capfilt train version-1/train.toml`, is taken up from other
+/// folders and under other names: no step is made again.
+#[test]
+fn a_training_of_version_1_is_taken_up_from_any_folder() {
+    let folder = tempfile::TempDir::new().unwrap();
+    let copied = Command::new("cp")
+        .arg("-r")
+        .arg(root().join("tests/golden/train/version-1"))
+        .arg(folder.path().join("p"))
+        .status();
+    assert!(copied.unwrap().success());
+    let elsewhere = folder.path().join("elsewhere");
+    fs_err::create_dir(&elsewhere).unwrap();
+    let absolute = folder.path().join("p/train.toml");
+    let train = |from: &Path, name: &Path| {
+        let ran = command().arg("train").arg(name).current_dir(from).output();
+        Ran::from(ran.unwrap()).expect_code(0).told()
+    };
+    let from = [
+        (folder.path(), Path::new("p/train.toml")),
+        (elsewhere.as_path(), Path::new("../p/train.toml")),
+        (elsewhere.as_path(), absolute.as_path()),
+    ];
+    for (from, name) in from {
+        let told = train(from, name);
+        assert!(told.contains("nothing to learn: all 4 steps"), "{told}");
+        assert!(!told.contains("step 4/4"), "{told}");
+    }
+    for (from, name) in from {
+        fs_err::remove_dir_all(folder.path().join("p/out/checkpoints/00000004")).unwrap();
+        let told = train(from, name);
+        assert!(told.contains("going on after step 2"), "{told}");
+        assert!(told.contains("step 4/4"), "{told}");
     }
 }
 

@@ -268,6 +268,26 @@ impl BootstrapFile {
         }
     }
 
+    /// What this file says of the steps, whatever is called and wherever it lies: with digests of their content, which
+    /// `content` gives, in the place of all paths.
+    pub(crate) fn by_content(&self, mut content: impl FnMut(&str) -> String) -> Self {
+        let mut file = Self {
+            output: None,
+            schedule: None,
+            after: None,
+            ..self.clone()
+        };
+        if let Some(tokenizer) = &mut file.tokenizer {
+            *tokenizer = content(&tokenizer.to_string_lossy()).into();
+        }
+        let held_out = file.held_out.values_mut().map(|set| &mut set.shards);
+        let shards = [&mut file.human.shards, &mut file.web.shards];
+        for shards in shards.into_iter().chain(held_out) {
+            *shards = content(shards);
+        }
+        file
+    }
+
     /// The arm of this name.
     pub(crate) fn arm(&self, name: &str) -> Option<&Arm> {
         self.arm.iter().find(|arm| arm.name == name)

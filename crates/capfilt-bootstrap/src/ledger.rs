@@ -1,4 +1,14 @@
 //! What is done, and with what.
+//!
+//! A step is known by a digest of what it is told, of what it reads and of the steps that it needs. There are two versions
+//! of it:
+//!
+//! | version | what it is of |
+//! | --- | --- |
+//! | 1, up to commit 497e7fa | paths as they are, and the size and time of every shard; marks have no version |
+//! | 2 | digests of their content in the place of all paths: what was moved or copied is the same |
+//!
+//! A mark of version 1 is judged by that rule, so that nothing is done again that lies where it lay.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::TryLockError;
@@ -6,8 +16,8 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, UNIX_EPOCH};
 
-use capfilt_data::footer::hex;
-use capfilt_data::{Location, WriteError, find_shards};
+use capfilt_data::footer::{hex, hex_digest};
+use capfilt_data::{Footer, Location, WriteError, find_shards};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
@@ -25,6 +35,7 @@ const NAME: &str = "steps.json";
 pub struct Ledger {
     layout: Layout,
     marks: Marks,
+    contents: Contents,
     _lock: fs_err::File,
 }
 
@@ -34,12 +45,22 @@ type Marks = BTreeMap<String, Mark>;
 /// What is known of a step that was begun.
 #[derive(Debug, Serialize, Deserialize)]
 struct Mark {
+    /// Absent in version 1.
+    #[serde(default = "first")]
+    version: u32,
     /// Digest of what it was told and of what it used.
     digest: String,
     /// How far it came.
     state: State,
     /// How long it took, over all starts.
     seconds: f64,
+}
+
+/// The version of the marks that are made.
+const VERSION: u32 = 2;
+
+const fn first() -> u32 {
+    1
 }
 
 /// How far a step came.
@@ -136,6 +157,7 @@ pub fn outlook(
     layout: &Layout,
 ) -> Result<Vec<Outlook>, LedgerError> {
     let marks = marks(layout)?;
+    let mut contents = Contents::default();
     let mut done = BTreeSet::new();
     let looked = steps.iter().map(|step| {
         let Some(mark) = marks.get(&step.name) else {
@@ -145,8 +167,7 @@ pub fn outlook(
         if !step.needs.iter().all(|need| done.contains(need)) {
             return Ok(Outlook::Changed);
         }
-        let file = step.file(all, layout)?;
-        let digest = digest(step, all, layout, &marks, file.as_deref());
+        let digest = digest(mark.version, step, all, layout, &marks, &mut contents)?;
         let found = mark.outlook(&digest, &layout.result(step));
         if matches!(found, Outlook::Done { .. }) {
             done.insert(&step.name);
@@ -190,6 +211,7 @@ impl Ledger {
         Ok(Self {
             layout,
             marks,
+            contents: Contents::default(),
             _lock: lock,
         })
     }
@@ -205,14 +227,19 @@ impl Ledger {
     /// Looks whether `step` is done with what it is told now. If not, it is marked as begun, its file is written, and
     /// what it made of other things is removed. What it needs is done.
     pub fn begin(&mut self, step: &Step, all: &BootstrapFile) -> Result<State, LedgerError> {
-        let file = step.file(all, &self.layout)?;
-        let digest = digest(step, all, &self.layout, &self.marks, file.as_deref());
-        let result = self.layout.result(step);
-        let before = self.marks.get(&step.name);
-        let seconds = match before.map(|mark| mark.outlook(&digest, &result)) {
+        let (layout, marks, contents) = (&self.layout, &self.marks, &mut self.contents);
+        let mut digest = |version| digest(version, step, all, layout, marks, contents);
+        let result = layout.result(step);
+        let before = marks.get(&step.name);
+        let mut version = before.map_or(VERSION, |mark| mark.version);
+        let mut now = digest(version)?;
+        let seconds = match before.map(|mark| mark.outlook(&now, &result)) {
             Some(Outlook::Done { .. }) => return Ok(State::Done),
+            // Its mark stays of its version: those of the steps that need it are made of it.
             Some(Outlook::Begun { seconds }) => seconds,
             Some(Outlook::Changed | Outlook::New) | None => {
+                version = VERSION;
+                now = digest(version)?;
                 // A run takes over by itself what an edited pipeline leaves as it was.
                 let takes_over = matches!(step.kind, Kind::Run { .. });
                 if !takes_over && result.is_dir() {
@@ -221,14 +248,15 @@ impl Ledger {
                 0.0
             }
         };
-        if let Some(text) = file {
+        if let Some(text) = step.file(all, layout)? {
             let path = self.layout.file(&step.name);
             let folder = path.parent().unwrap_or(&self.layout.output);
             fs_err::create_dir_all(folder).map_err(at(folder))?;
             Location::File(path).replace(text.as_bytes())?;
         }
         let mark = Mark {
-            digest,
+            version,
+            digest: now,
             state: State::Begun,
             seconds,
         };
@@ -265,39 +293,47 @@ impl Ledger {
     }
 }
 
-/// Digest of what a step is told, of the shards that it reads and of the steps that it needs.
+/// Digest by the rule of `version` of what a step is told, of what it reads and of the steps that it needs.
 fn digest(
+    version: u32,
     step: &Step,
     all: &BootstrapFile,
     layout: &Layout,
     marks: &Marks,
-    file: Option<&str>,
-) -> String {
+    contents: &mut Contents,
+) -> Result<String, LedgerError> {
     let mut digest = Sha256::new();
     let mut part = |text: &[u8]| {
         digest.update((text.len() as u64).to_le_bytes());
         digest.update(text);
     };
-    part(file.unwrap_or_default().as_bytes());
-    for argument in step.arguments(all, layout) {
+    let by_content = (version > first()).then(|| all.by_content(|path| contents.of(path)));
+    let (told, layout) = match &by_content {
+        Some(file) => (file, &layout.nameless()),
+        None => (all, layout),
+    };
+    part(step.file(told, layout)?.unwrap_or_default().as_bytes());
+    for argument in step.arguments(told, layout) {
         part(argument.as_encoded_bytes());
     }
-    for shards in step.shards(all) {
-        part(shards.as_bytes());
-        // What cannot be listed now is told by the step itself.
-        for found in find_shards(shards).unwrap_or_default() {
-            part(found.path.to_string().as_bytes());
-            part(identity(&found.path).as_bytes());
+    if by_content.is_none() {
+        for shards in step.shards(all) {
+            part(shards.as_bytes());
+            // What cannot be listed now is told by the step itself.
+            for found in find_shards(shards).unwrap_or_default() {
+                part(found.path.to_string().as_bytes());
+                part(identity(&found.path).as_bytes());
+            }
         }
     }
     for need in &step.needs {
         let digest = marks.get(need).map(|mark| mark.digest.as_bytes());
         part(digest.unwrap_or_default());
     }
-    hex(&digest.finalize())
+    Ok(hex(&digest.finalize()))
 }
 
-/// Size and time of a shard on disk; those of a store are known by their names.
+/// Size and time of a shard on disk, by which version 1 knows it; those of a store are known by their names.
 fn identity(path: &Location) -> String {
     let about = path.as_file().and_then(|path| fs_err::metadata(path).ok());
     let Some(about) = about else {
@@ -309,4 +345,35 @@ fn identity(path: &Location) -> String {
         .and_then(|time| time.duration_since(UNIX_EPOCH).ok());
     let nanoseconds = changed.unwrap_or_default().as_nanos();
     format!("{} {nanoseconds}", about.len())
+}
+
+/// Digests of what paths name; each is read once.
+#[derive(Debug, Default)]
+struct Contents(BTreeMap<String, String>);
+
+impl Contents {
+    /// Digest of the footers of the shards that `path` names, or of the tokenizer there. What cannot be read has none: the
+    /// step itself says so.
+    fn of(&mut self, path: &str) -> String {
+        let digest = self.0.entry(path.to_owned());
+        digest
+            .or_insert_with(|| {
+                let found = find_shards(path).unwrap_or_default();
+                let footers = found.into_iter().map(|found| Footer::read(found.path));
+                let digests = footers.map(|footer| footer.map(|footer| footer.digest));
+                match digests.collect::<Result<Vec<String>, _>>() {
+                    Ok(digests) if !digests.is_empty() => hex_digest(digests.concat().as_bytes()),
+                    _ => tokenizer(Path::new(path))
+                        .map_or_else(String::new, |json| hex_digest(&json)),
+                }
+            })
+            .clone()
+    }
+}
+
+/// The file of the tokenizer at `path`, which may be a folder.
+fn tokenizer(path: &Path) -> Option<Vec<u8>> {
+    let in_folder = ["tokenizer.json", "vocab.txt"].map(|name| path.join(name));
+    let files = [path.to_owned()].into_iter().chain(in_folder);
+    files.into_iter().find_map(|file| fs_err::read(file).ok())
 }

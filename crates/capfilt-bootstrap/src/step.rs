@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use capfilt_data::Source;
 use capfilt_models::Decoding;
 use capfilt_train::data::DataSource;
-use capfilt_train::{Checkpoints, Family, Mode, Start, TrainFile};
+use capfilt_train::{Checkpoints, Family, Mode, Positive, Start, TrainFile};
 use serde::Serialize;
 use serde_json::Value;
 
@@ -16,30 +16,43 @@ use crate::file::{BootstrapFile, Phase, absolute};
 /// Where things lie below the output folder.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Layout {
+    /// The output folder.
     pub(crate) output: PathBuf,
+    /// The same, as files and arguments of steps name it.
+    named: PathBuf,
 }
 
 impl Layout {
     /// That of the output folder `output`, which files of steps name: relative to the current folder.
     pub fn new(output: &Path) -> Self {
+        let output = absolute(output);
         Self {
-            output: absolute(output),
+            named: output.clone(),
+            output,
+        }
+    }
+
+    /// The same folder without its name: what a step is told is then the same wherever it lies.
+    pub(crate) fn nameless(&self) -> Self {
+        Self {
+            output: self.output.clone(),
+            named: PathBuf::new(),
         }
     }
 
     /// The folder that the step `name` fills.
     pub fn folder(&self, name: &str) -> PathBuf {
-        self.output.join(name)
+        self.named.join(name)
     }
 
     /// The file that says what the step `name` does.
     pub fn file(&self, name: &str) -> PathBuf {
-        self.output.join(format!("{name}.toml"))
+        self.named.join(format!("{name}.toml"))
     }
 
     /// What the evaluation `name` printed.
     pub fn printed(&self, name: &str) -> PathBuf {
-        self.output.join(format!("{name}.json"))
+        self.named.join(format!("{name}.json"))
     }
 
     /// What is there when `step` is done.
@@ -52,27 +65,27 @@ impl Layout {
 
     /// The last checkpoint of the training `name`.
     fn checkpoint(&self, name: &str) -> Result<PathBuf, StepError> {
-        let folder = self.folder(name).join("checkpoints");
+        let folder = self.output.join(name).join("checkpoints");
         let read = |source| StepError::Read {
             path: folder.clone(),
             source,
         };
         let mut found = Vec::new();
         for entry in fs_err::read_dir(&folder).map_err(read)? {
-            let path = entry.map_err(read)?.path();
-            let name = path.file_name().unwrap_or_default().to_string_lossy();
-            if let Ok(step) = name.parse::<u64>() {
-                found.push((step, path));
+            let entry = entry.map_err(read)?.file_name();
+            let entry = entry.to_string_lossy();
+            if let Ok(step) = entry.parse::<u64>() {
+                found.push((step, entry.into_owned()));
             }
         }
         let last = found.into_iter().max_by_key(|(step, _)| *step);
-        let (_, path) = last.ok_or(StepError::NoCheckpoint { folder })?;
-        Ok(path)
+        let (_, last) = last.ok_or(StepError::NoCheckpoint { folder })?;
+        Ok(self.folder(name).join("checkpoints").join(last))
     }
 
     /// How many texts the run `name` had to judge and kept.
     pub(crate) fn counts(&self, name: &str) -> Result<Value, StepError> {
-        let mut run = read_json(&self.folder(name).join("run.json"))?;
+        let mut run = read_json(&self.output.join(name).join("run.json"))?;
         Ok(run["counts"].take())
     }
 }
@@ -397,7 +410,7 @@ fn web_data(
     all: &BootstrapFile,
     layout: &Layout,
 ) -> Result<Option<DataSource>, StepError> {
-    let raw = |weight: f64| {
+    let raw = |weight: Positive| {
         let mut data = DataSource::new(&all.web.shards);
         data.columns.image = Some(all.web.image.clone());
         data.columns.text = Some(all.web.text.clone());
@@ -407,15 +420,15 @@ fn web_data(
     };
     Ok(match part {
         WebPart::None => None,
-        WebPart::Raw => Some(raw(1.0)),
+        WebPart::Raw => Some(raw(DataSource::new("").weight)),
         WebPart::Repeated(run) => {
             let counts = layout.counts(run)?;
             let texts = counts["scored"]["candidates"]["web"].as_f64();
             let kept = kept(&counts);
-            let weight = texts.filter(|texts| *texts > 0.0).map(|texts| kept / texts);
-            Some(raw(weight.filter(|weight| *weight > 0.0).ok_or_else(
-                || StepError::NothingKept { run: run.clone() },
-            )?))
+            let weight = texts.and_then(|texts| Positive::new(kept / texts).ok());
+            Some(raw(weight.ok_or_else(|| StepError::NothingKept {
+                run: run.clone(),
+            })?))
         }
         WebPart::Cleaned(run) => {
             if kept(&layout.counts(run)?) == 0.0 {

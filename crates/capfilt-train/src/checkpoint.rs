@@ -3,7 +3,7 @@
 //! ```text
 //! checkpoints/00001000/model.safetensors         parameters, as other programs name them
 //!                      state/model.safetensors   what follows them: moments, momentum model, queues
-//!                      state.json                step, position in the data, the training file
+//!                      state.json                step, position in the data, fingerprint of the training file
 //! ```
 //!
 //! A checkpoint is written beside its place, synced, and then renamed: one that is there is whole.
@@ -14,19 +14,21 @@ use std::path::{Path, PathBuf};
 use burn::tensor::{Tensor, TensorData};
 use capfilt_onnx::{Checkpoint, ImportError, save_tensors};
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 
 use crate::data::Position;
-use crate::file::TrainFile;
+use crate::fingerprint::Fingerprint;
 use crate::learner::Learner;
 use crate::optimizer::OptimizerState;
 use crate::parameters::{Parameters, Stored, floats};
 
 const STATE: &str = "state.json";
 
+/// What names of folders start with that are not whole yet.
+pub(crate) const HALF: &str = ".half-";
+
 /// What `state.json` says.
 #[derive(Debug, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+#[serde(rename_all = "kebab-case")]
 pub(crate) struct State {
     /// Steps that are done.
     pub(crate) step: u64,
@@ -38,8 +40,9 @@ pub(crate) struct State {
     optimizer: BTreeMap<String, u64>,
     /// Pictures of BLIP's queue, and where the next batch goes.
     queue: Option<(Vec<Option<u64>>, usize)>,
-    /// What the training file says by key, as JSON text: numbers do not change in it.
-    file: BTreeMap<String, String>,
+    /// The training file that it belongs to.
+    #[serde(flatten)]
+    fingerprint: Fingerprint,
 }
 
 /// A checkpoint that cannot be written or taken up.
@@ -77,25 +80,6 @@ pub enum CheckpointError {
     },
 }
 
-/// The training file as far as it decides over the numbers.
-fn recipe(file: &TrainFile) -> BTreeMap<String, String> {
-    let mut value = serde_json::to_value(file).unwrap_or_default();
-    if let Some(map) = value.as_object_mut() {
-        for key in ["output", "checkpoints"] {
-            map.remove(key);
-        }
-        if let Some(training) = map.get_mut("training").and_then(Value::as_object_mut) {
-            training.remove("log-every");
-        }
-        if let Some(loading) = map.get_mut("loading").and_then(Value::as_object_mut) {
-            loading.remove("workers");
-        }
-    }
-    let map = value.as_object().into_iter().flatten();
-    map.map(|(key, value)| (key.clone(), value.to_string()))
-        .collect()
-}
-
 fn name(step: u64) -> String {
     format!("{step:08}")
 }
@@ -126,7 +110,7 @@ pub(crate) fn list(folder: &Path) -> Result<Vec<(u64, PathBuf)>, CheckpointError
 /// Saves a checkpoint below `folder`.
 pub(crate) fn save(
     folder: &Path,
-    file: &TrainFile,
+    fingerprint: &Fingerprint,
     learner: &Learner,
     (step, position, best): (u64, &Position, Option<(f64, u64)>),
 ) -> Result<PathBuf, CheckpointError> {
@@ -137,7 +121,7 @@ pub(crate) fn save(
     };
     fs_err::create_dir_all(folder).map_err(failed)?;
     let half = tempfile::Builder::new()
-        .prefix(".half-")
+        .prefix(HALF)
         .tempdir_in(folder)
         .map_err(failed)?;
     let tensors = |name: &Path, tensors: Vec<(String, Stored)>| {
@@ -171,7 +155,7 @@ pub(crate) fn save(
         best,
         optimizer: optimizer.steps,
         queue,
-        file: recipe(file),
+        fingerprint: fingerprint.clone(),
     };
     let json = serde_json::to_vec_pretty(&state).map_err(|error| failed(error.into()))?;
     let state = half.path().join(STATE);
@@ -225,31 +209,29 @@ fn followers(learner: &Learner, moments: Vec<(String, TensorData)>) -> Vec<(Stri
     all
 }
 
-/// What `state.json` of a checkpoint says, if the training file still says the same.
-pub(crate) fn state(path: &Path, file: &TrainFile) -> Result<State, CheckpointError> {
+/// What `state.json` of a checkpoint says, if it belongs to the training file that `now` is of.
+pub(crate) fn state(path: &Path, now: &Fingerprint) -> Result<State, CheckpointError> {
     let failed = |reason: String| CheckpointError::Read {
         path: path.to_owned(),
         reason,
     };
     let json = fs_err::read(path.join(STATE)).map_err(|error| failed(error.to_string()))?;
-    let state: State = serde_json::from_slice(&json).map_err(|error| failed(error.to_string()))?;
-    let now = recipe(file);
-    let mut different: Vec<String> = now
-        .keys()
-        .chain(state.file.keys())
-        .filter(|key| now.get(*key) != state.file.get(*key))
-        .cloned()
-        .collect();
-    different.sort();
-    different.dedup();
-    if different.is_empty() {
-        Ok(state)
-    } else {
-        Err(CheckpointError::OtherFile {
-            path: path.to_owned(),
-            keys: different,
-        })
+    let mut state: State =
+        serde_json::from_slice(&json).map_err(|error| failed(error.to_string()))?;
+    if !state.fingerprint.is_known() {
+        let reason = "it was made by a newer version of this program".to_owned();
+        return Err(failed(reason));
     }
+    let keys = state.fingerprint.differences(now);
+    if !keys.is_empty() {
+        let path = path.to_owned();
+        return Err(CheckpointError::OtherFile { path, keys });
+    }
+    if !state.fingerprint.measured_as(now) {
+        // Nothing can be better than what was measured on other data.
+        state.best = None;
+    }
+    Ok(state)
 }
 
 /// Takes up the checkpoint at `path`.
@@ -322,6 +304,17 @@ pub(crate) fn restore(
         .optimizer
         .restore(memory, declarations, &device)
         .ok_or_else(|| failed("the memory of its optimizer is not whole".to_owned()))
+}
+
+/// Removes what a killed training left half in `folder`.
+pub(crate) fn remove_halves(folder: &Path) -> std::io::Result<()> {
+    for entry in fs_err::read_dir(folder).into_iter().flatten() {
+        let entry = entry?;
+        if entry.file_name().to_string_lossy().starts_with(HALF) {
+            fs_err::remove_dir_all(entry.path())?;
+        }
+    }
+    Ok(())
 }
 
 /// Removes all but the last `keep` checkpoints, and the best.

@@ -164,7 +164,7 @@ impl Loader {
         Ok(Self {
             batch: feed.batch,
             samples_per_epoch: samples,
-            most_corrupt: loading.most_corrupt,
+            most_corrupt: loading.most_corrupt.get(),
             position,
             corrupt: Vec::new(),
             made,
@@ -258,11 +258,17 @@ fn open(feed: &Feed<'_>) -> Result<Vec<Arc<Dataset>>, DataError> {
     feed.sources.iter().map(open).collect()
 }
 
+/// Digests of the shards of `source`, in the order of their paths.
+pub(crate) fn contents(source: &DataSource) -> Result<Vec<String>, DataError> {
+    let data = Dataset::open(source, Sampling::default())?;
+    Ok(data.digests().map(str::to_owned).collect())
+}
+
 /// What decides the order of samples.
 fn identity(feed: &Feed<'_>, datasets: &[Arc<Dataset>]) -> String {
     let data: Vec<(f64, Vec<&str>)> = datasets
         .iter()
-        .map(|dataset| (dataset.source.weight, dataset.digests().collect()))
+        .map(|dataset| (dataset.source.weight.get(), dataset.digests().collect()))
         .collect();
     let Loading {
         sampling,

@@ -5,7 +5,8 @@ use std::path::Path;
 use burn::tensor::Tensor;
 use capfilt_onnx::{ImportError, Vocabulary, clean_caption};
 use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::model::blip::{Blip, Mode};
 use crate::model::clip::Clip;
@@ -13,10 +14,11 @@ use crate::model::coca::Coca;
 use crate::model::filip::{Filip, TokenFeatures, similarities};
 use crate::model::sizes::{SizeError, Vision};
 use crate::parameters::{Declaration, Parameters, floats};
+use crate::tagged::Tagged;
 use crate::tokens::Tokens;
 
 /// A model as training files describe it.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
 #[serde(tag = "family", rename_all = "kebab-case")]
 pub enum Family {
     /// BLIP's mixture of encoder and decoder.
@@ -36,6 +38,22 @@ pub(crate) enum Features {
     Vectors(Tensor<2>),
     /// One vector for each of their tokens.
     Tokens(TokenFeatures),
+}
+
+impl<'de> Deserialize<'de> for Family {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let (family, table) = Tagged::read("family", deserializer)?;
+        match family.as_str() {
+            "blip" => table.of().map(Self::Blip),
+            "clip" => table.of().map(Self::Clip),
+            "coca" => table.of().map(Self::Coca),
+            "filip" => table.of().map(Self::Filip),
+            _ => Err(D::Error::unknown_variant(
+                &family,
+                &["blip", "clip", "coca", "filip"],
+            )),
+        }
+    }
 }
 
 impl Family {
@@ -122,7 +140,7 @@ impl Family {
     pub(crate) fn compares(&self) -> bool {
         match self {
             Self::Blip(blip) => blip.has_encoder(),
-            Self::Coca(coca) => coca.contrastive_weight > 0.0,
+            Self::Coca(coca) => coca.contrastive_weight.get() > 0.0,
             Self::Clip(_) | Self::Filip(_) => true,
         }
     }
@@ -131,7 +149,7 @@ impl Family {
     pub(crate) fn writes(&self) -> bool {
         match self {
             Self::Blip(blip) => blip.has_decoder(),
-            Self::Coca(coca) => coca.caption_weight > 0.0,
+            Self::Coca(coca) => coca.caption_weight.get() > 0.0,
             Self::Clip(_) | Self::Filip(_) => false,
         }
     }

@@ -1,6 +1,6 @@
 //! Training files.
 
-use std::num::NonZeroUsize;
+use std::num::{NonZeroU64, NonZeroUsize};
 use std::path::{Path, PathBuf};
 
 use capfilt_data::shards_below;
@@ -13,7 +13,8 @@ use serde::{Deserialize, Serialize};
 use crate::data::{DataError, DataSource, Loading};
 use crate::family::Family;
 use crate::learning_rate::LearningRate;
-use crate::model::sizes::{SizeError, check};
+use crate::model::sizes::{SizeError, check_size};
+use crate::number::{Number, Positive, Share};
 use crate::optimizer::OptimizerConfig;
 
 #[cfg(test)]
@@ -83,30 +84,32 @@ pub struct Start {
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct Training {
     /// Pairs that are contrasted with each other.
+    #[schemars(range(min = 1, max = 1_048_576))]
     pub batch: NonZeroUsize,
     /// Batches whose gradients are averaged for a step.
     #[serde(default = "one")]
+    #[schemars(range(min = 1, max = 1_048_576))]
     pub accumulate: NonZeroUsize,
     /// Steps. One of `steps` and `epochs` is given.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub steps: Option<u64>,
+    pub steps: Option<NonZeroU64>,
     /// Times that all data is gone through.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub epochs: Option<f64>,
+    pub epochs: Option<Positive>,
     /// Length that the gradient of all parameters is shortened to.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub clip_norm: Option<f64>,
+    pub clip_norm: Option<Positive>,
     /// How much of itself a moving average of the parameters keeps in a step. With it, the average is
     /// what is measured and exported.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub average: Option<f64>,
+    pub average: Option<Share>,
     /// Compute activations again in the backward pass instead of keeping them: less memory, more
     /// time.
     #[serde(default)]
     pub recompute: bool,
     /// Steps between two lines of progress.
     #[serde(default = "ten")]
-    pub log_every: u64,
+    pub log_every: NonZeroU64,
     /// What computes.
     #[serde(default)]
     pub device: DeviceName,
@@ -126,7 +129,7 @@ pub enum DeviceName {
 #[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
 pub struct Checkpoints {
     /// Steps between two checkpoints.
-    pub every: u64,
+    pub every: NonZeroU64,
     /// How many of the last are kept. The best by `[held-out]` is kept beside them.
     pub keep: NonZeroUsize,
 }
@@ -134,7 +137,7 @@ pub struct Checkpoints {
 impl Default for Checkpoints {
     fn default() -> Self {
         Self {
-            every: 1_000,
+            every: thousand(),
             keep: NonZeroUsize::MIN.saturating_add(1),
         }
     }
@@ -148,19 +151,19 @@ pub struct HeldOut {
     pub data: DataSource,
     /// Steps between two measurements; at the end there is one in any case.
     #[serde(default = "thousand")]
-    pub every: u64,
+    pub every: NonZeroU64,
 }
 
 fn one() -> NonZeroUsize {
     NonZeroUsize::MIN
 }
 
-fn ten() -> u64 {
-    10
+const fn ten() -> NonZeroU64 {
+    NonZeroU64::MIN.saturating_add(9)
 }
 
-fn thousand() -> u64 {
-    1_000
+const fn thousand() -> NonZeroU64 {
+    NonZeroU64::MIN.saturating_add(999)
 }
 
 /// A training file that cannot be used.
@@ -252,27 +255,10 @@ impl TrainFile {
         };
         let training = &self.training;
         self.model.check(training.batch.get()).map_err(size)?;
-        check(
-            "log-every",
-            count(training.log_every),
-            training.log_every > 0,
-            "at least 1",
-        )
-        .map_err(size)?;
-        let every = self.checkpoints.every;
-        check("checkpoints.every", count(every), every > 0, "at least 1").map_err(size)?;
-        if let Some(held_out) = &self.held_out {
-            check(
-                "held-out.every",
-                count(held_out.every),
-                held_out.every > 0,
-                "at least 1",
-            )
-            .map_err(size)?;
-        }
+        check_size("training.batch", training.batch.get()).map_err(size)?;
+        check_size("training.accumulate", training.accumulate.get()).map_err(size)?;
         match (training.steps, training.epochs) {
-            (Some(steps), None) if steps > 0 => {}
-            (None, Some(epochs)) if epochs > 0.0 && epochs.is_finite() => {}
+            (Some(_), None) | (None, Some(_)) => {}
             (Some(_), Some(_)) => {
                 return Err(value(
                     "`training.steps` and `training.epochs` are both given: give one",
@@ -283,38 +269,6 @@ impl TrainFile {
                     "neither `training.steps` nor `training.epochs` is given: give one",
                 ));
             }
-            _ => {
-                return Err(value(
-                    "`training.steps` or `training.epochs` is not above 0",
-                ));
-            }
-        }
-        if training
-            .average
-            .is_some_and(|decay| !(0.0..1.0).contains(&decay))
-        {
-            return Err(value("`training.average` is not from 0 to below 1"));
-        }
-        if training
-            .clip_norm
-            .is_some_and(|norm| !(norm > 0.0 && norm.is_finite()))
-        {
-            return Err(value("`training.clip-norm` is not above 0"));
-        }
-        let LearningRate {
-            peak,
-            least,
-            warm_up_from,
-            ..
-        } = self.learning_rate;
-        if ![peak, least, warm_up_from]
-            .iter()
-            .all(|rate| (0.0..=10.0).contains(rate))
-            || peak == 0.0
-        {
-            return Err(value(
-                "`learning-rate` has a rate that is negative, no number, or above 10",
-            ));
         }
         let is_blip = matches!(self.model, Family::Blip(_));
         if !is_blip && (self.start.vision.is_some() || self.start.text.is_some()) {
@@ -347,8 +301,8 @@ impl TrainFile {
         let of_epochs =
             |epochs: f64| (epochs * samples as f64 / self.samples_per_step() as f64).ceil() as u64;
         match self.training.steps {
-            Some(steps) => steps,
-            None => of_epochs(self.training.epochs.unwrap_or(1.0)).max(1),
+            Some(steps) => steps.get(),
+            None => of_epochs(self.training.epochs.map_or(1.0, Number::get)).max(1),
         }
     }
 
@@ -361,8 +315,4 @@ impl TrainFile {
     pub fn samples_per_step(&self) -> u64 {
         self.training.batch.get() as u64 * self.training.accumulate.get() as u64
     }
-}
-
-fn count(number: u64) -> usize {
-    usize::try_from(number).unwrap_or(usize::MAX)
 }

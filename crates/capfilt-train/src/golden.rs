@@ -156,7 +156,7 @@ impl Golden {
         for (name, value) in losses.parts() {
             self.assert_close(&format!("{prefix}loss.{name}"), &[value], 1e-4);
         }
-        let total = losses.total().unwrap().clone().into_scalar::<f32>();
+        let total = losses.total().clone().into_scalar::<f32>();
         self.assert_close(&format!("{prefix}loss.total"), &[total], 1e-4);
     }
 

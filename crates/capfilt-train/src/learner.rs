@@ -93,7 +93,7 @@ impl Learner {
             let device = self.device.clone().inner();
             self.momentum = Some(Momentum {
                 weights: self.weights.frozen(Blip::followed),
-                queue: Queue::new(blip.queue, blip.projection, &mut random, &device),
+                queue: Queue::new(blip.queue.get(), blip.projection, &mut random, &device),
             });
         }
     }
@@ -164,7 +164,7 @@ impl Learner {
         plan: StepPlan,
     ) -> Option<StepNumbers> {
         let rate = match &self.family {
-            Family::Blip(blip) => blip.dropout,
+            Family::Blip(blip) => blip.dropout.get(),
             _ => 0.0,
         };
         let random = step_draws(self.seed, plan.step, "dropout");
@@ -180,7 +180,7 @@ impl Learner {
             for (name, loss) in losses.parts() {
                 *numbers.losses.entry(name).or_default() += loss * share;
             }
-            let total = losses.total()?;
+            let total = losses.total();
             let value = total.clone().into_scalar::<f32>();
             if !value.is_finite() {
                 return None;

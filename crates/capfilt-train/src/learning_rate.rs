@@ -3,6 +3,8 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::number::{Part, Peak, Rate};
+
 #[cfg(test)]
 mod tests;
 
@@ -18,7 +20,7 @@ pub enum Decay {
     /// A straight line to `least`, reached at the end of training.
     Linear,
     /// This factor after every epoch, but never below `least`.
-    EveryEpoch(f64),
+    EveryEpoch(Part),
 }
 
 /// A learning rate as training files describe it.
@@ -26,35 +28,40 @@ pub enum Decay {
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct LearningRate {
     /// The largest rate.
-    pub peak: f64,
+    pub peak: Peak,
     /// Steps of the straight line from `warm-up-from` up to `peak`.
     #[serde(default)]
     pub warm_up: u64,
     /// Where the warm-up starts. Zero if absent, and then step k of w has k+1 parts of w, as in
     /// `open_clip`; else step k has k parts of w, as in BLIP.
-    #[serde(default)]
-    pub warm_up_from: f64,
+    #[serde(default = "zero")]
+    pub warm_up_from: Rate,
     /// How it falls.
     #[serde(default)]
     pub decay: Decay,
     /// The smallest rate after the warm-up.
-    #[serde(default)]
-    pub least: f64,
+    #[serde(default = "zero")]
+    pub least: Rate,
     /// Whether it changes between epochs only, as in BLIP's finetuning, not with every step.
     #[serde(default)]
     pub per_epoch: bool,
+}
+
+const fn zero() -> Rate {
+    Rate::known(0.0)
 }
 
 impl LearningRate {
     /// Rate of step `step` (from 0) of `steps`, in epochs of `per_epoch` steps.
     #[expect(clippy::cast_precision_loss, reason = "steps are far below 2^52")]
     pub fn at(&self, step: u64, steps: u64, per_epoch: u64) -> f64 {
+        let (peak, least, from) = (self.peak.get(), self.least.get(), self.warm_up_from.get());
         if step < self.warm_up {
             let warm_up = self.warm_up as f64;
-            return if self.warm_up_from > 0.0 {
-                self.warm_up_from + (self.peak - self.warm_up_from) * step as f64 / warm_up
+            return if from > 0.0 {
+                from + (peak - from) * step as f64 / warm_up
             } else {
-                self.peak * (step + 1) as f64 / warm_up
+                peak * (step + 1) as f64 / warm_up
             };
         }
         let per_epoch = per_epoch.max(1);
@@ -67,14 +74,14 @@ impl LearningRate {
         };
         let all = steps.saturating_sub(self.warm_up).max(1) as f64;
         let done = (whole(step).saturating_sub(self.warm_up) as f64 / all).min(1.0);
-        let span = self.peak - self.least;
+        let span = peak - least;
         match self.decay {
-            Decay::Constant => self.peak,
-            Decay::Cosine => self.least + span * 0.5 * (1.0 + (std::f64::consts::PI * done).cos()),
-            Decay::Linear => self.least + span * (1.0 - done),
+            Decay::Constant => peak,
+            Decay::Cosine => least + span * 0.5 * (1.0 + (std::f64::consts::PI * done).cos()),
+            Decay::Linear => least + span * (1.0 - done),
             Decay::EveryEpoch(factor) => {
                 let epochs = (step / per_epoch) as f64;
-                (self.peak * factor.powf(epochs)).max(self.least)
+                (peak * factor.get().powf(epochs)).max(least)
             }
         }
     }

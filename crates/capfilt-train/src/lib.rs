@@ -10,6 +10,7 @@ mod draws;
 mod export;
 mod family;
 mod file;
+mod fingerprint;
 #[cfg(test)]
 mod golden;
 mod held_out;
@@ -17,11 +18,13 @@ mod layers;
 mod learner;
 mod learning_rate;
 mod model;
+mod number;
 mod operation;
 mod optimizer;
 mod parameters;
 mod progress;
 mod start;
+mod tagged;
 mod tokens;
 mod train;
 
@@ -32,7 +35,8 @@ pub use file::{Checkpoints, DeviceName, FileError, HeldOut, Start, TrainFile, Tr
 pub use held_out::{HeldOutError, HeldOutNumbers};
 pub use learning_rate::{Decay, LearningRate};
 pub use model::blip::{Blip, Mode, Sharing};
-pub use optimizer::OptimizerConfig;
+pub use number::{Blend, Number, NumberError, Part, Peak, Positive, Rate, Share, Weight};
+pub use optimizer::{Factors, Moments, OptimizerConfig};
 pub use parameters::ParameterError;
 pub use progress::{HeldOutLine, StepLine};
 pub use start::{StartError, Started};

@@ -23,29 +23,26 @@ pub(crate) struct Pairs {
     pub(crate) pictures: Vec<u64>,
 }
 
-/// Losses of a step by name. Their weighted sum is trained on.
-#[derive(Debug, Default)]
+/// Losses of a step by name, at least one. Their weighted sum is trained on.
+#[derive(Debug)]
 pub(crate) struct Losses {
     parts: Vec<(&'static str, Tensor<1>)>,
-    total: Option<Tensor<1>>,
+    total: Tensor<1>,
 }
 
 impl Losses {
-    fn push(&mut self, name: &'static str, loss: Tensor<1>) {
-        self.push_weighted(name, loss, 1.0);
+    /// The first loss and its weight.
+    pub(crate) fn new(name: &'static str, loss: Tensor<1>, weight: f64) -> Self {
+        Self {
+            parts: vec![(name, loss.clone().inner())],
+            total: weighted(loss, weight),
+        }
     }
 
-    fn push_weighted(&mut self, name: &'static str, loss: Tensor<1>, weight: f64) {
+    /// Another loss and its weight.
+    pub(crate) fn add(&mut self, name: &'static str, loss: Tensor<1>, weight: f64) {
         self.parts.push((name, loss.clone().inner()));
-        let weighted = if (weight - 1.0).abs() < f64::EPSILON {
-            loss
-        } else {
-            loss.mul_scalar(weight)
-        };
-        self.total = Some(match self.total.take() {
-            Some(total) => total + weighted,
-            None => weighted,
-        });
+        self.total = self.total.clone() + weighted(loss, weight);
     }
 
     /// Names and values.
@@ -55,8 +52,16 @@ impl Losses {
             .map(|(name, loss)| (*name, loss.clone().into_scalar::<f32>()))
     }
 
-    /// What gradients are taken of, and its value.
-    pub(crate) fn total(&self) -> Option<&Tensor<1>> {
-        self.total.as_ref()
+    /// What gradients are taken of.
+    pub(crate) fn total(&self) -> &Tensor<1> {
+        &self.total
+    }
+}
+
+fn weighted(loss: Tensor<1>, weight: f64) -> Tensor<1> {
+    if (weight - 1.0).abs() < f64::EPSILON {
+        loss
+    } else {
+        loss.mul_scalar(weight)
     }
 }

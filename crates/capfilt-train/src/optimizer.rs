@@ -9,75 +9,91 @@ use burn::optim::{
 use burn::tensor::{Device, Tensor, TensorData};
 use rayon::prelude::*;
 use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize};
 
+use crate::number::{Number, Positive, Share, Weight};
 use crate::parameters::Declaration;
+use crate::tagged::Tagged;
 
 #[cfg(test)]
 mod tests;
 
 /// An optimizer as training files describe it.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(tag = "kind", rename_all = "kebab-case", deny_unknown_fields)]
+#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
+#[serde(tag = "kind", rename_all = "kebab-case")]
 pub enum OptimizerConfig {
     /// `AdamW` (Loshchilov and Hutter 2019, arXiv 1711.05101).
-    #[serde(rename = "adamw", rename_all = "kebab-case")]
-    AdamW {
-        /// Decay of the two moments; 0.9 and 0.999 if absent.
-        #[serde(default = "defaults::betas")]
-        betas: [f32; 2],
-        /// Added to the root of the second moment.
-        #[serde(default = "defaults::epsilon")]
-        epsilon: f32,
-        /// Decoupled weight decay.
-        #[serde(default = "defaults::weight_decay")]
-        weight_decay: f32,
-    },
+    #[serde(rename = "adamw")]
+    AdamW(Moments),
     /// LAMB (You et al. 2020, arXiv 1904.00962): every tensor's step in proportion to its length.
-    #[serde(rename_all = "kebab-case")]
-    Lamb {
-        /// Decay of the two moments; 0.9 and 0.999 if absent.
-        #[serde(default = "defaults::betas")]
-        betas: [f32; 2],
-        /// Added to the root of the second moment.
-        #[serde(default = "defaults::epsilon")]
-        epsilon: f32,
-        /// Weight decay, part of the step that is scaled.
-        #[serde(default = "defaults::weight_decay")]
-        weight_decay: f32,
-    },
+    Lamb(Moments),
     /// Adafactor (Shazeer and Stern 2018, arXiv 1804.04235) without momentum: the second moment
     /// of a matrix as one row and one column.
-    #[serde(rename_all = "kebab-case")]
-    Adafactor {
-        /// Whether a tensor's step is in proportion to its root mean square, and the learning
-        /// rate an upper bound on the relative step; else the learning rate counts as it is.
-        #[serde(default)]
-        relative: bool,
-        /// Decoupled weight decay.
-        #[serde(default = "defaults::weight_decay")]
-        weight_decay: f32,
-    },
+    Adafactor(Factors),
 }
 
-mod defaults {
-    pub(super) fn betas() -> [f32; 2] {
-        [0.9, 0.999]
+/// Options of an optimizer that keeps two moments of every parameter.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
+pub struct Moments {
+    /// Decay of the two moments; 0.9 and 0.999 if absent.
+    pub betas: [Share<f32>; 2],
+    /// Added to the root of the second moment.
+    pub epsilon: Positive<f32>,
+    /// Weight decay, decoupled; with LAMB, part of the step that is scaled.
+    pub weight_decay: Weight<f32>,
+}
+
+/// Options of Adafactor.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
+pub struct Factors {
+    /// Whether a tensor's step is in proportion to its root mean square, and the learning
+    /// rate an upper bound on the relative step; else the learning rate counts as it is.
+    pub relative: bool,
+    /// Decoupled weight decay.
+    pub weight_decay: Weight<f32>,
+}
+
+const WEIGHT_DECAY: Weight<f32> = Weight::known(0.05);
+
+impl Default for Moments {
+    fn default() -> Self {
+        Self {
+            betas: [0.9, 0.999].map(Share::known),
+            epsilon: Positive::known(1e-8),
+            weight_decay: WEIGHT_DECAY,
+        }
     }
-    pub(super) fn epsilon() -> f32 {
-        1e-8
-    }
-    pub(super) fn weight_decay() -> f32 {
-        0.05
+}
+
+impl Default for Factors {
+    fn default() -> Self {
+        Self {
+            relative: false,
+            weight_decay: WEIGHT_DECAY,
+        }
     }
 }
 
 impl Default for OptimizerConfig {
     fn default() -> Self {
-        Self::AdamW {
-            betas: defaults::betas(),
-            epsilon: defaults::epsilon(),
-            weight_decay: defaults::weight_decay(),
+        Self::AdamW(Moments::default())
+    }
+}
+
+impl<'de> Deserialize<'de> for OptimizerConfig {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let (kind, table) = Tagged::read("kind", deserializer)?;
+        match kind.as_str() {
+            "adamw" => table.of().map(Self::AdamW),
+            "lamb" => table.of().map(Self::Lamb),
+            "adafactor" => table.of().map(Self::Adafactor),
+            _ => Err(D::Error::unknown_variant(
+                &kind,
+                &["adamw", "lamb", "adafactor"],
+            )),
         }
     }
 }
@@ -105,49 +121,40 @@ pub(crate) struct Optimizer {
 
 impl Optimizer {
     pub(crate) fn new(config: &OptimizerConfig) -> Self {
-        let stepper: Box<dyn Stepper> = match *config {
-            OptimizerConfig::AdamW {
-                betas,
-                epsilon,
-                weight_decay,
-            } => {
+        let stepper: Box<dyn Stepper> = match config {
+            OptimizerConfig::AdamW(moments) => {
+                let [first, second] = moments.betas.map(Number::get);
                 let build = |decay: f32| -> AdamW {
                     AdamWConfig::new()
-                        .with_beta_1(betas[0])
-                        .with_beta_2(betas[1])
-                        .with_epsilon(epsilon)
+                        .with_beta_1(first)
+                        .with_beta_2(second)
+                        .with_epsilon(moments.epsilon.get())
                         .with_weight_decay(decay)
                         .build()
                 };
-                Box::new(PerParameter::new(build, weight_decay))
+                Box::new(PerParameter::new(build, moments.weight_decay.get()))
             }
-            OptimizerConfig::Lamb {
-                betas,
-                epsilon,
-                weight_decay,
-            } => {
+            OptimizerConfig::Lamb(moments) => {
+                let [first, second] = moments.betas.map(Number::get);
                 let build = |decay: f32| -> Lamb {
                     LambConfig::new()
-                        .with_beta_1(betas[0])
-                        .with_beta_2(betas[1])
-                        .with_epsilon(epsilon)
+                        .with_beta_1(first)
+                        .with_beta_2(second)
+                        .with_epsilon(moments.epsilon.get())
                         .with_weight_decay(decay)
                         .build()
                 };
-                Box::new(PerParameter::new(build, weight_decay))
+                Box::new(PerParameter::new(build, moments.weight_decay.get()))
             }
-            OptimizerConfig::Adafactor {
-                relative,
-                weight_decay,
-            } => {
+            OptimizerConfig::Adafactor(factors) => {
                 let build = |decay: f32| -> Adafactor {
                     AdafactorConfig::new()
-                        .with_relative_step(relative)
-                        .with_scale_parameter(relative)
+                        .with_relative_step(factors.relative)
+                        .with_scale_parameter(factors.relative)
                         .with_weight_decay(decay)
                         .build()
                 };
-                Box::new(PerParameter::new(build, weight_decay))
+                Box::new(PerParameter::new(build, factors.weight_decay.get()))
             }
         };
         Self { stepper }

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
+use capfilt_data::Location;
 use serde::{Deserialize, Serialize};
 
 use crate::held_out::HeldOutNumbers;
@@ -72,7 +73,11 @@ impl ProgressFile {
             .filter(stays)
             .flat_map(|line| [line, "\n"])
             .collect();
-        fs_err::write(path, kept)?;
+        if kept != old || !path.exists() {
+            let file = Location::File(path.to_owned());
+            file.replace(kept.as_bytes())
+                .map_err(std::io::Error::other)?;
+        }
         Ok(Self {
             path: path.to_owned(),
         })

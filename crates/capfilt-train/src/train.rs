@@ -13,9 +13,11 @@ use crate::data::{DataError, Feed, Loader};
 use crate::export::{ExportError, Exported, export};
 use crate::family::Family;
 use crate::file::{DeviceName, HeldOut, TrainFile};
+use crate::fingerprint::Fingerprint;
 use crate::held_out::{HeldOutError, HeldOutNumbers, measure};
 use crate::learner::{Learner, StepNumbers, StepPlan};
 use crate::model::blip::Mode;
+use crate::number::Number;
 use crate::progress::{HeldOutLine, ProgressFile, StepLine};
 use crate::start::{StartError, Started, begin};
 
@@ -129,7 +131,9 @@ impl TrainError {
     pub fn is_configuration(&self) -> bool {
         match self {
             Self::Vocabulary(_) | Self::Start(_) => true,
-            Self::Data(error) => !matches!(error, DataError::Corrupt { .. } | DataError::Worker),
+            Self::Data(error) | Self::HeldOut(HeldOutError::Data(error)) => {
+                !matches!(error, DataError::Corrupt { .. } | DataError::Worker)
+            }
             Self::Checkpoint(error) => matches!(error, CheckpointError::OtherFile { .. }),
             _ => false,
         }
@@ -146,25 +150,28 @@ pub fn train(
     let output = file.output.clone().unwrap_or_default();
     fs_err::create_dir_all(&output).map_err(written(&output))?;
     let _lock = lock(&output)?;
+    for folder in [output.clone(), output.join(CHECKPOINTS)] {
+        checkpoint::remove_halves(&folder).map_err(written(&folder))?;
+    }
     let mut run = Run::open(file, output, report)?;
     while run.step < run.steps {
         let begun = Instant::now();
         let numbers = run.learn()?;
         run.pace.add(begun.elapsed());
         let is_last = run.step == run.steps;
-        if run.step.is_multiple_of(file.training.log_every) || is_last {
+        if run.step.is_multiple_of(file.training.log_every.get()) || is_last {
             let line = run.line(numbers);
             run.note(&line)?;
             report(Event::Step(&line));
         }
         let improved = match &file.held_out {
-            Some(held_out) if run.step.is_multiple_of(held_out.every) || is_last => {
+            Some(held_out) if run.step.is_multiple_of(held_out.every.get()) || is_last => {
                 run.look(held_out, report)?
             }
             _ => false,
         };
         let stopped = !is_last && stop();
-        if improved || stopped || is_last || run.step.is_multiple_of(file.checkpoints.every) {
+        if improved || stopped || is_last || run.step.is_multiple_of(file.checkpoints.every.get()) {
             let checkpoint = run.save()?;
             report(Event::Saved(&checkpoint));
             if stopped {
@@ -217,6 +224,7 @@ fn device(file: &TrainFile) -> Device {
 struct Run<'a> {
     file: &'a TrainFile,
     output: PathBuf,
+    fingerprint: Fingerprint,
     vocabulary: Vocabulary,
     preprocess: Preprocess,
     learner: Learner,
@@ -248,7 +256,7 @@ impl<'a> Run<'a> {
         let vocabulary = file
             .model
             .vocabulary(file.tokenizer.as_deref().or(beside))?;
-        let average = file.training.average;
+        let average = file.training.average.map(Number::get);
         let mut learner = Learner::new(
             file.model.clone(),
             &vocabulary,
@@ -265,11 +273,12 @@ impl<'a> Run<'a> {
             batch: file.training.batch.get(),
             seed: file.seed,
         };
+        let fingerprint = Fingerprint::of(file, &vocabulary)?;
         let mut kept = checkpoint::list(&output.join(CHECKPOINTS))?;
         let last = kept.pop().map(|(_, path)| path);
         let mut started = Vec::new();
         let (loader, step, best) = if let Some(path) = &last {
-            let state = checkpoint::state(path, file)?;
+            let state = checkpoint::state(path, &fingerprint)?;
             let loader = Loader::open_at(&feed, &state.position)?;
             checkpoint::restore(path, &state, &mut learner)?;
             (loader, state.step, state.best)
@@ -289,6 +298,7 @@ impl<'a> Run<'a> {
             per_epoch: file.steps_per_epoch(samples_per_epoch),
             prompt: learner.prompt_tokens(&vocabulary)?,
             output,
+            fingerprint,
             vocabulary,
             preprocess,
             learner,
@@ -324,7 +334,7 @@ impl<'a> Run<'a> {
             step,
             learning_rate: rate.at(step, self.steps, self.per_epoch),
             alpha: self.alpha(step),
-            clip_norm: training.clip_norm,
+            clip_norm: training.clip_norm.map(Number::get),
         };
         let numbers = self.learner.step(&batches, self.prompt, plan);
         self.step += 1;
@@ -372,7 +382,7 @@ impl<'a> Run<'a> {
     fn save(&mut self) -> Result<PathBuf, TrainError> {
         let folder = self.output.join(CHECKPOINTS);
         let now = (self.step, self.loader.position(), self.best);
-        let path = checkpoint::save(&folder, self.file, &self.learner, now)?;
+        let path = checkpoint::save(&folder, &self.fingerprint, &self.learner, now)?;
         let best = self.best.map(|(_, step)| step);
         checkpoint::prune(&folder, self.file.checkpoints.keep.get(), best)?;
         self.last = Some(path.clone());
@@ -386,7 +396,7 @@ impl<'a> Run<'a> {
         match &self.file.model {
             Family::Blip(blip) => {
                 let epochs = if blip.mode == Mode::Pretrain { 2 } else { 1 };
-                blip.alpha * (step as f64 / (epochs * self.per_epoch) as f64).min(1.0)
+                blip.alpha.get() * (step as f64 / (epochs * self.per_epoch) as f64).min(1.0)
             }
             _ => 0.0,
         }

@@ -10,20 +10,24 @@ use crate::file::{BootstrapFile, FileError};
 /// A folder with data of one row, and a bootstrap file about it with `more` at its end.
 pub(crate) fn folder(more: &str) -> (TempDir, PathBuf) {
     let folder = tempfile::tempdir().unwrap();
-    let text: ArrayRef = Arc::new(StringArray::from(vec!["a cat"]));
-    let fits: ArrayRef = Arc::new(BooleanArray::from(vec![true]));
-    let columns = [("image", &text), ("text", &text), ("fits", &fits)];
-    let columns = columns.map(|(name, column)| (name, Arc::clone(column)));
-    let batch = RecordBatch::try_from_iter(columns).unwrap();
     for name in ["human", "web", "test"] {
-        let path = folder.path().join(format!("{name}.parquet"));
-        let mut file = PieceWriter::create(path, batch.schema()).unwrap();
-        file.write(&batch).unwrap();
-        file.publish([]).unwrap();
+        write(&folder.path().join(format!("{name}.parquet")), "a cat");
     }
     let path = folder.path().join("loop.toml");
     fs_err::write(&path, format!("{FILE}{more}")).unwrap();
     (folder, path)
+}
+
+/// A file of one row with this text.
+pub(crate) fn write(path: &Path, text: &str) {
+    let text: ArrayRef = Arc::new(StringArray::from(vec![text]));
+    let fits: ArrayRef = Arc::new(BooleanArray::from(vec![true]));
+    let columns = [("image", &text), ("text", &text), ("fits", &fits)];
+    let columns = columns.map(|(name, column)| (name, Arc::clone(column)));
+    let batch = RecordBatch::try_from_iter(columns).unwrap();
+    let mut file = PieceWriter::create(path, batch.schema()).unwrap();
+    file.write(&batch).unwrap();
+    file.publish([]).unwrap();
 }
 
 pub(crate) const FILE: &str = r#"

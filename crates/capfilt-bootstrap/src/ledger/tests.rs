@@ -1,8 +1,11 @@
+use std::path::Path;
 use std::time::Duration;
 
+use capfilt_train::Peak;
+
 use crate::file::BootstrapFile;
-use crate::file::tests::folder;
-use crate::ledger::{Ledger, LedgerError, Outlook, State, marks, outlook};
+use crate::file::tests::{folder, write};
+use crate::ledger::{Contents, Ledger, LedgerError, Outlook, State, digest, marks, outlook};
 use crate::step::{Layout, Step};
 use crate::steps::steps;
 
@@ -16,10 +19,13 @@ struct World {
 impl World {
     fn new() -> Self {
         let (folder, path) = folder("[[arm]]\nname = \"both\"");
-        let file = BootstrapFile::load(&path, None).unwrap();
-        let layout = Layout {
-            output: folder.path().join("out"),
-        };
+        Self::of(folder, &path)
+    }
+
+    /// The one with the bootstrap file `path` in `folder`.
+    fn of(folder: tempfile::TempDir, path: &Path) -> Self {
+        let file = BootstrapFile::load(path, None).unwrap();
+        let layout = Layout::new(&folder.path().join("out"));
         let (steps, _) = steps(&file);
         Self {
             folder,
@@ -59,12 +65,49 @@ fn a_step_is_done_until_what_it_uses_changes() {
     assert_eq!(world.go(3), [State::Begun; 3]);
     assert_eq!(world.go(3), [State::Done; 3]);
     // The filter's own options: only it is done again.
-    world.file.finetune_filter.learning_rate.peak = 2e-4;
+    world.file.finetune_filter.learning_rate.peak = Peak::new(2e-4).unwrap();
     assert_eq!(world.go(3), [State::Done, State::Done, State::Begun]);
     // The web pairs: the first model and all that comes of it.
-    let web = world.folder.path().join("web.parquet");
-    fs_err::copy(world.folder.path().join("human.parquet"), &web).unwrap();
+    write(&world.folder.path().join("web.parquet"), "a dog");
     assert_eq!(world.go(3), [State::Begun; 3]);
+}
+
+/// The same data, written again elsewhere, is the same; and so is the output, moved along.
+#[test]
+fn what_is_moved_is_not_done_again() {
+    let world = World::new();
+    assert_eq!(world.go(3), [State::Begun; 3]);
+    let (elsewhere, path) = folder("[[arm]]\nname = \"both\"");
+    fs_err::rename(&world.layout.output, elsewhere.path().join("out")).unwrap();
+    let moved = World::of(elsewhere, &path);
+    assert_eq!(moved.go(4)[..3], [State::Done; 3]);
+}
+
+/// Marks without a version are those of commit 497e7fa, which spelled paths and times.
+#[test]
+fn marks_of_version_1_count_by_their_rule() {
+    let mut world = World::new();
+    assert_eq!(world.go(3), [State::Begun; 3]);
+    let path = world.layout.output.join("steps.json");
+    let mut marks = marks(&world.layout).unwrap();
+    for step in &world.steps[..3] {
+        let mut contents = Contents::default();
+        let old = digest(1, step, &world.file, &world.layout, &marks, &mut contents).unwrap();
+        let mark = marks.get_mut(&step.name).unwrap();
+        (mark.version, mark.digest) = (1, old);
+    }
+    let text = serde_json::to_string(&marks).unwrap();
+    fs_err::write(&path, text.replace("\"version\":1,", "")).unwrap();
+    assert_eq!(world.go(3), [State::Done; 3]);
+    world.file.finetune_filter.learning_rate.peak = Peak::new(2e-4).unwrap();
+    assert_eq!(world.go(3), [State::Done, State::Done, State::Begun]);
+    assert_eq!(world.go(3), [State::Done; 3]);
+    let versions = |world: &World| {
+        let marks = super::marks(&world.layout).unwrap();
+        let of = |step: &Step| marks[&step.name].version;
+        world.steps[..3].iter().map(of).collect::<Vec<_>>()
+    };
+    assert_eq!(versions(&world), [1, 1, 2]);
 }
 
 #[test]
@@ -75,9 +118,9 @@ fn the_outlook_is_what_a_start_would_find() {
     world.go(3);
     let done = Outlook::Done { seconds: 0.0 };
     assert_eq!(look(&world), [done, done, done, Outlook::New]);
-    world.file.finetune_filter.learning_rate.peak = 2e-4;
+    world.file.finetune_filter.learning_rate.peak = Peak::new(2e-4).unwrap();
     assert_eq!(look(&world), [done, done, Outlook::Changed, Outlook::New]);
-    world.file.pretrain.learning_rate.peak = 2e-4;
+    world.file.pretrain.learning_rate.peak = Peak::new(2e-4).unwrap();
     assert_eq!(look(&world)[..3], [Outlook::Changed; 3]);
     // Nothing was begun by looking.
     world.go(1);
@@ -102,7 +145,7 @@ fn what_was_begun_goes_on_and_what_changed_starts_anew() {
         assert!((world.seconds(&step) - 7.0).abs() < 1e-9);
         assert!(trace.exists());
     }
-    world.file.pretrain.learning_rate.peak = 2e-3;
+    world.file.pretrain.learning_rate.peak = Peak::new(2e-3).unwrap();
     let mut ledger = world.open();
     assert_eq!(ledger.begin(&step, &world.file).unwrap(), State::Begun);
     assert!(!trace.exists());

@@ -12,6 +12,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::draws::Draws;
+use crate::number::{self, Number};
 use pixels::{Affine, Canvas};
 
 /// How pictures are changed before a model sees them.
@@ -20,7 +21,7 @@ use pixels::{Affine, Canvas};
 pub struct Augmentation {
     /// A part is cut out, of an area between these shares of the picture's and of an aspect between
     /// 3/4 and 4/3. Without it, the whole picture is stretched to a square.
-    pub crop: Option<[f64; 2]>,
+    pub crop: Option<[number::Part; 2]>,
     /// Whether every other picture is mirrored.
     pub flip: bool,
     /// What else is done.
@@ -45,7 +46,7 @@ impl Default for Augmentation {
     /// That of BLIP's pretraining.
     fn default() -> Self {
         Self {
-            crop: Some([0.2, 1.0]),
+            crop: Some([0.2, 1.0].map(Number::known)),
             flip: true,
             policy: Policy::RandAugment,
         }
@@ -82,7 +83,7 @@ impl Augmentation {
         let picture = match self.crop {
             Some(scale) => {
                 let canvas = Canvas::from(picture);
-                let part = part(canvas.width, canvas.height, scale, draws);
+                let part = part(canvas.width, canvas.height, scale.map(Number::get), draws);
                 canvas
                     .crop(part.left, part.top, part.width, part.height)
                     .into_picture()?

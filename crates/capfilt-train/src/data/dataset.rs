@@ -106,7 +106,7 @@ impl Dataset {
     pub(super) fn share(&self) -> f64 {
         #[expect(clippy::cast_precision_loss, reason = "no data has 2^53 samples")]
         let samples = self.samples as f64;
-        self.source.weight * samples
+        self.source.weight.get() * samples
     }
 
     /// All rows in parts: row groups, cut where they do not fit a quarter of the budget, so that a

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::augment::Augmentation;
 use super::error::DataError;
+use crate::number::{Positive, Share, Weight};
 
 /// Where pictures and texts come from: one `[[data]]`.
 #[derive(Clone, Debug, Deserialize, JsonSchema, PartialEq, Serialize)]
@@ -25,7 +26,7 @@ pub struct DataSource {
     /// How often an epoch sees a sample: 2 is twice, 0.5 every other epoch. Samples of all data are
     /// mixed evenly over the epoch.
     #[serde(default = "one")]
-    pub weight: f64,
+    pub weight: Positive,
     /// How likely the captions of a picture are to be chosen, by where they come from. With
     /// `sampling = "one-caption"` only.
     #[serde(default)]
@@ -52,11 +53,11 @@ pub struct DataColumns {
 #[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
 pub struct CaptionWeights {
     /// Written by people for the picture.
-    pub human: f64,
+    pub human: Weight,
     /// Found beside the picture.
-    pub web: f64,
+    pub web: Weight,
     /// Written by a captioner.
-    pub synthetic: f64,
+    pub synthetic: Weight,
 }
 
 /// What a sample is.
@@ -79,12 +80,13 @@ pub struct Loading {
     /// How pictures are changed from time to time.
     pub augmentation: Augmentation,
     /// Threads that decode; one for each core by default. The samples do not depend on it.
+    #[schemars(range(min = 1, max = 1024))]
     pub workers: Option<NonZeroUsize>,
     /// What is shuffled at a time.
     pub shuffle_buffer: ShuffleBuffer,
     /// The largest share of samples that may have no usable picture or no text. They are left out
     /// and listed; more of them end the training.
-    pub most_corrupt: f64,
+    pub most_corrupt: Share,
 }
 
 /// What is shuffled at a time: rows near each other in a file come in any order, and far from each
@@ -102,8 +104,8 @@ const fn web() -> Source {
     Source::Web
 }
 
-const fn one() -> f64 {
-    1.0
+const fn one() -> Positive {
+    Positive::known(1.0)
 }
 
 const fn at_least_one(number: usize) -> NonZeroUsize {
@@ -129,7 +131,7 @@ impl Default for Loading {
             augmentation: Augmentation::default(),
             workers: None,
             shuffle_buffer: ShuffleBuffer::default(),
-            most_corrupt: 0.01,
+            most_corrupt: Share::known(0.01),
         }
     }
 }
@@ -137,9 +139,9 @@ impl Default for Loading {
 impl Default for CaptionWeights {
     fn default() -> Self {
         Self {
-            human: 1.0,
-            web: 1.0,
-            synthetic: 1.0,
+            human: Weight::known(1.0),
+            web: Weight::known(1.0),
+            synthetic: Weight::known(1.0),
         }
     }
 }
@@ -147,13 +149,17 @@ impl Default for CaptionWeights {
 impl CaptionWeights {
     /// The weight of captions of `source`.
     pub(super) const fn of(&self, source: Source) -> f64 {
-        match source {
+        let weight = match source {
             Source::Human => self.human,
             Source::Web => self.web,
             Source::Synthetic => self.synthetic,
-        }
+        };
+        weight.get()
     }
 }
+
+/// The most threads that decode.
+const MOST_WORKERS: usize = 1024;
 
 fn refuse(option: &str, got: &impl ToString, expected: &'static str) -> DataError {
     DataError::Option {
@@ -177,21 +183,15 @@ impl DataSource {
 
     /// Refuses what makes no sense.
     pub(super) fn check(&self, sampling: Sampling) -> Result<(), DataError> {
-        if !(self.weight.is_finite() && self.weight > 0.0) {
-            return Err(refuse("data.weight", &self.weight, "a number above 0"));
-        }
-        let CaptionWeights {
-            human,
-            web,
-            synthetic,
-        } = self.caption_weights;
-        let weights = [human, web, synthetic];
-        let is_weight = |weight: &f64| weight.is_finite() && *weight >= 0.0;
-        if !weights.iter().all(is_weight) || weights.iter().sum::<f64>() <= 0.0 {
+        let sources = [Source::Human, Source::Web, Source::Synthetic];
+        if sources
+            .iter()
+            .all(|source| self.caption_weights.of(*source) == 0.0)
+        {
             return Err(refuse(
                 "data.caption-weights",
-                &format!("{human}, {web}, {synthetic}"),
-                "numbers of at least 0, one of them above it",
+                &"0 for all",
+                "one of them above 0: no caption would be chosen",
             ));
         }
         if sampling == Sampling::EveryPair && self.caption_weights != CaptionWeights::default() {
@@ -208,20 +208,18 @@ impl DataSource {
 impl Loading {
     /// Refuses what makes no sense.
     pub(super) fn check(&self) -> Result<(), DataError> {
-        if !(0.0..1.0).contains(&self.most_corrupt) {
-            return Err(refuse(
-                "most-corrupt",
-                &self.most_corrupt,
-                "a share of at least 0 and below 1",
-            ));
+        if let Some(workers) = self.workers
+            && workers.get() > MOST_WORKERS
+        {
+            return Err(refuse("loading.workers", &workers, "1 to 1024 threads"));
         }
         if let Some([low, high]) = self.augmentation.crop
-            && !(0.0 < low && low <= high && high <= 1.0)
+            && low.get() > high.get()
         {
             return Err(refuse(
                 "augmentation.crop",
-                &format!("[{low}, {high}]"),
-                "the least and the largest share of the picture's area, above 0 and up to 1",
+                &format!("[{}, {}]", low.get(), high.get()),
+                "the least and then the largest part of the picture's area",
             ));
         }
         Ok(())

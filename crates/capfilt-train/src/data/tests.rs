@@ -18,6 +18,7 @@ use proptest::prelude::*;
 use tempfile::TempDir;
 
 use super::*;
+use crate::number::{Positive, Share, Weight};
 
 const SIZE: u32 = 8;
 
@@ -267,9 +268,9 @@ fn one_caption_is_chosen_for_each_picture_by_weights() {
         .with("data", &files)
         .sampling(Sampling::OneCaption);
     lab.sources[0].caption_weights = CaptionWeights {
-        human: 0.0,
-        web: 3.0,
-        synthetic: 1.0,
+        human: Weight::known(0.0),
+        web: Weight::known(3.0),
+        synthetic: Weight::known(1.0),
     };
     let mut loader = lab.open();
     assert_eq!(loader.samples_per_epoch(), 400);
@@ -291,8 +292,8 @@ fn data_are_mixed_evenly_by_weight() {
         .with("large", &[rows(0..60, 1)])
         .with("small", &[rows(100..110, 1)])
         .with("rare", &[rows(200..220, 1)]);
-    lab.sources[1].weight = 2.0;
-    lab.sources[2].weight = 0.5;
+    lab.sources[1].weight = Positive::known(2.0);
+    lab.sources[2].weight = Positive::known(0.5);
     lab.batch = 10;
     let mut loader = lab.open();
     assert_eq!(loader.samples_per_epoch(), 60 + 20 + 10);
@@ -323,7 +324,7 @@ fn data_are_mixed_evenly_by_weight() {
 #[test]
 fn a_sample_seen_twice_in_an_epoch_is_changed_differently() {
     let mut lab = Lab::new().with("data", &[rows(0..4, 1)]);
-    lab.sources[0].weight = 2.0;
+    lab.sources[0].weight = Positive::known(2.0);
     // Something to cut out of.
     let samples: Vec<u8> = (0..3 * 40 * 40)
         .map(|i| u8::try_from(i * i % 251).unwrap())
@@ -412,7 +413,7 @@ proptest! {
         one_caption: bool,
     ) {
         let mut lab = Lab::of_rows(count).with("other", &[rows(100..109, 3)]);
-        lab.sources[1].weight = weight;
+        lab.sources[1].weight = Positive::known(weight);
         lab.loading.shuffle_buffer.rows = NonZeroUsize::new(buffer).unwrap();
         lab.batch = batch;
         if one_caption {

@@ -17,26 +17,26 @@ fn assert_rates(name: &str, rate: LearningRate, per_epoch: u64) {
 #[test]
 fn rates_equal_those_of_open_clip_and_blip() {
     let rate = LearningRate {
-        peak: 1e-3,
+        peak: Peak::known(1e-3),
         warm_up: 4,
-        warm_up_from: 0.0,
+        warm_up_from: Rate::known(0.0),
         decay: Decay::Cosine,
-        least: 0.0,
+        least: Rate::known(0.0),
         per_epoch: false,
     };
     assert_rates("warmup-cosine", rate, 24);
     let blip = LearningRate {
-        peak: 3e-4,
-        warm_up_from: 1e-6,
-        decay: Decay::EveryEpoch(0.9),
-        least: 1.5e-4,
+        peak: Peak::known(3e-4),
+        warm_up_from: Rate::known(1e-6),
+        decay: Decay::EveryEpoch(Part::known(0.9)),
+        least: Rate::known(1.5e-4),
         ..rate
     };
     assert_rates("step-decay", blip, 6);
     let finetuning = LearningRate {
-        peak: 1e-5,
+        peak: Peak::known(1e-5),
         warm_up: 0,
-        least: 1e-7,
+        least: Rate::known(1e-7),
         per_epoch: true,
         ..rate
     };

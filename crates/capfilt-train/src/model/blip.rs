@@ -9,6 +9,8 @@ mod step;
 mod tests;
 mod text;
 
+use std::num::NonZeroUsize;
+
 use burn::tensor::Tensor;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -20,7 +22,8 @@ use crate::layers::{
     Activation, Declared, Dropout, KeyValue, indices, layer_norm, linear, linear_rows, normalize,
     thirds,
 };
-use crate::model::sizes::{SizeError, Text, Vision, check, check_pairs};
+use crate::model::sizes::{SizeError, Text, Vision, check, check_pairs, check_size};
+use crate::number::{Blend, Share};
 use crate::operation::{attention, cross_entropy};
 use crate::parameters::{Declaration, Parameters};
 use crate::tokens::Tokens;
@@ -69,51 +72,57 @@ pub struct Blip {
     pub text: Text,
     /// Features of pictures and texts that are compared.
     #[serde(default = "defaults::projection")]
+    #[schemars(range(min = 1, max = 1_048_576))]
     pub projection: usize,
     /// Share of features of the text layers that is dropped in training.
     #[serde(default = "defaults::dropout")]
-    pub dropout: f64,
+    pub dropout: Share,
     /// Tokens of a text, those that frame it included; what is longer is cut.
     #[serde(default = "defaults::tokens")]
+    #[schemars(range(min = 4, max = 1_048_576))]
     pub tokens: usize,
     /// Text that every caption starts with in `finetune-captioner`.
     #[serde(default)]
     pub prompt: String,
     /// Pictures and texts that momentum remembers; a multiple of the batch.
     #[serde(default = "defaults::queue")]
-    pub queue: usize,
+    pub queue: NonZeroUsize,
     /// How much of itself the momentum model keeps in a step.
     #[serde(default = "defaults::momentum")]
-    pub momentum: f64,
+    pub momentum: Share,
     /// Weight of the momentum model's opinion in the targets, after the ramp.
     #[serde(default = "defaults::alpha")]
-    pub alpha: f64,
+    pub alpha: Blend,
     /// Label smoothing of the language loss.
     #[serde(default = "defaults::smoothing")]
-    pub smoothing: f64,
+    pub smoothing: Share,
 }
 
 mod defaults {
+    use std::num::NonZeroUsize;
+
+    use crate::number::{Blend, Share};
+
     pub(super) fn projection() -> usize {
         256
     }
-    pub(super) fn dropout() -> f64 {
-        0.1
+    pub(super) fn dropout() -> Share {
+        Share::known(0.1)
     }
     pub(super) fn tokens() -> usize {
         30
     }
-    pub(super) fn queue() -> usize {
-        57_600
+    pub(super) fn queue() -> NonZeroUsize {
+        NonZeroUsize::MIN.saturating_add(57_599)
     }
-    pub(super) fn momentum() -> f64 {
-        0.995
+    pub(super) fn momentum() -> Share {
+        Share::known(0.995)
     }
-    pub(super) fn alpha() -> f64 {
-        0.4
+    pub(super) fn alpha() -> Blend {
+        Blend::known(0.4)
     }
-    pub(super) fn smoothing() -> f64 {
-        0.1
+    pub(super) fn smoothing() -> Share {
+        Share::known(0.1)
     }
 }
 
@@ -154,12 +163,7 @@ impl Blip {
     pub fn check(&self, batch: usize) -> Result<(), SizeError> {
         self.vision.check()?;
         self.text.check()?;
-        check(
-            "projection",
-            self.projection,
-            self.projection > 0,
-            "at least 1",
-        )?;
+        check_size("projection", self.projection)?;
         check(
             "tokens",
             self.tokens,
@@ -172,8 +176,8 @@ impl Blip {
         check_pairs(batch)?;
         check(
             "queue",
-            self.queue,
-            self.queue.is_multiple_of(batch),
+            self.queue.get(),
+            self.queue.get().is_multiple_of(batch),
             &format!("a multiple of the batch, {batch}"),
         )
     }
@@ -336,7 +340,11 @@ impl Blip {
         let device = x.device();
         let rows: Tensor<2> = x.reshape([batch * length, width]);
         let rows = rows.select(0, indices(&places, &device));
-        cross_entropy(self.word_logits(weights, rows), &labels, self.smoothing)
+        cross_entropy(
+            self.word_logits(weights, rows),
+            &labels,
+            self.smoothing.get(),
+        )
     }
 }
 

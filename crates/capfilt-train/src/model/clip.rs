@@ -37,6 +37,7 @@ pub struct Clip {
     pub text: Text,
     /// Features of pictures and texts that are compared.
     #[serde(default = "embed_default")]
+    #[schemars(range(min = 1, max = 1_048_576))]
     pub embed: usize,
     /// Activation of the weights that `OpenAI` published, x·σ(1.702 x), instead of the exact GELU.
     #[serde(default)]
@@ -122,9 +123,7 @@ impl Clip {
     pub(crate) fn losses(&self, weights: &Parameters, pairs: &Pairs) -> Losses {
         let image = self.image_features(weights, pairs.patches.clone());
         let text = self.text_features(weights, &pairs.tokens);
-        let mut losses = Losses::default();
-        losses.push("contrastive", self.loss(weights, image, text));
-        losses
+        Losses::new("contrastive", self.loss(weights, image, text), 1.0)
     }
 
     /// The loss of features `[B, E]` of right pairs.

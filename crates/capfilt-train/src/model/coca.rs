@@ -13,10 +13,11 @@ use serde::{Deserialize, Serialize};
 
 use self::pooler::Pooler;
 use super::clip::{LOGIT_SCALE, activation, both_ways};
-use super::sizes::{SizeError, Text, Vision, check, check_pairs};
+use super::sizes::{SizeError, Text, Vision, check, check_pairs, check_size};
 use super::tower::{EPSILON, Start, Tower, unit};
 use crate::layers::{Activation, Declared, embed, indices, layer_norm, normalize};
 use crate::model::{Losses, Pairs};
+use crate::number::Weight;
 use crate::operation::{Mask, cross_entropy};
 use crate::parameters::{Declaration, Parameters};
 use crate::tokens::Tokens;
@@ -46,16 +47,20 @@ pub struct Coca {
     /// The lower half of the text transformer. A class token follows the longest text.
     pub text: Text,
     /// Layers of the upper half.
+    #[schemars(range(min = 1, max = 1_048_576))]
     pub upper_layers: usize,
     /// Features of pictures and texts that are compared, and of pooled image tokens: those of the
     /// text transformer. The paper's variant wants them for the image encoder too.
     #[serde(default = "defaults::embed")]
+    #[schemars(range(min = 1, max = 1_048_576))]
     pub embed: usize,
     /// Queries of the pooler that the caption looks at.
     #[serde(default = "defaults::queries")]
+    #[schemars(range(min = 2, max = 1_048_576))]
     pub queries: usize,
     /// Attention heads of the poolers.
     #[serde(default = "defaults::pooler_heads")]
+    #[schemars(range(min = 1, max = 1_048_576))]
     pub pooler_heads: usize,
     /// Whether the class token sees the text and itself. The published weights of `open_clip` were
     /// trained with a mask that is off by one place: the text, the pad that follows it, and not itself.
@@ -66,13 +71,15 @@ pub struct Coca {
     pub quick_gelu: bool,
     /// Weight of the contrastive loss; 0 to finetune a captioner.
     #[serde(default = "defaults::contrastive_weight")]
-    pub contrastive_weight: f64,
+    pub contrastive_weight: Weight,
     /// Weight of the captioning loss.
     #[serde(default = "defaults::caption_weight")]
-    pub caption_weight: f64,
+    pub caption_weight: Weight,
 }
 
 mod defaults {
+    use crate::number::Weight;
+
     pub(super) fn embed() -> usize {
         512
     }
@@ -82,11 +89,11 @@ mod defaults {
     pub(super) fn pooler_heads() -> usize {
         8
     }
-    pub(super) fn contrastive_weight() -> f64 {
-        1.0
+    pub(super) fn contrastive_weight() -> Weight {
+        Weight::known(1.0)
     }
-    pub(super) fn caption_weight() -> f64 {
-        2.0
+    pub(super) fn caption_weight() -> Weight {
+        Weight::known(2.0)
     }
 }
 
@@ -104,12 +111,7 @@ impl Coca {
     pub fn check(&self, batch: usize) -> Result<(), SizeError> {
         self.vision.check()?;
         self.text.check()?;
-        check(
-            "upper-layers",
-            self.upper_layers,
-            self.upper_layers > 0,
-            "at least 1",
-        )?;
+        check_size("upper-layers", self.upper_layers)?;
         check(
             "embed",
             self.embed,
@@ -127,6 +129,7 @@ impl Coca {
                 &format!("`embed`, {}, in the paper's variant", self.embed),
             )?;
         }
+        check_size("queries", self.queries)?;
         check("queries", self.queries, self.queries >= 2, "at least 2")?;
         check(
             "pooler-heads",
@@ -134,6 +137,15 @@ impl Coca {
             self.pooler_heads > 0 && self.embed.is_multiple_of(self.pooler_heads),
             &format!("a divisor of `embed`, {}", self.embed),
         )?;
+        if self.contrastive_weight.get() + self.caption_weight.get() == 0.0 {
+            return Err(SizeError {
+                field: "contrastive-weight",
+                got: 0,
+                expected:
+                    "a number above 0, since `caption-weight` is 0 too: nothing would be learnt"
+                        .to_owned(),
+            });
+        }
         check_pairs(batch)
     }
 
@@ -322,28 +334,49 @@ impl Coca {
     pub(crate) fn losses(&self, weights: &Parameters, pairs: &Pairs) -> Losses {
         let image = self.image(weights, pairs.patches.clone());
         let (features, x) = self.text(weights, &pairs.tokens);
-        let mut losses = Losses::default();
-        if self.contrastive_weight > 0.0 {
-            let similarity = image.features.matmul(features.transpose());
-            let logits = similarity * weights.get("logit_scale").exp();
-            let (images, texts) = both_ways(logits.clone(), logits.transpose());
-            let loss = match self.variant {
-                Variant::OpenClip => (images + texts).mul_scalar(0.5),
-                Variant::Paper => images + texts,
-            };
-            losses.push_weighted("contrastive", loss, self.contrastive_weight);
+        let (contrastive, caption) = (self.contrastive_weight.get(), self.caption_weight.get());
+        let caption_loss = |x| self.caption_loss(weights, x, &image.tokens, &pairs.tokens);
+        if contrastive == 0.0 {
+            return Losses::new("caption", caption_loss(x), caption);
         }
-        if self.caption_weight > 0.0 {
-            let x = self.decode(weights, x, &image.tokens);
-            let [batch, length, width] = x.dims();
-            let (places, labels) = pairs.tokens.next(1);
-            let device = x.device();
-            let rows = x
-                .reshape([batch * length, width])
-                .select(0, indices(&places, &device));
-            let loss = cross_entropy(Self::word_logits(weights, rows), &labels, 0.0);
-            losses.push_weighted("caption", loss, self.caption_weight);
+        let loss = self.contrastive_loss(weights, image.features.clone(), features);
+        let mut losses = Losses::new("contrastive", loss, contrastive);
+        if caption > 0.0 {
+            losses.add("caption", caption_loss(x), caption);
         }
         losses
+    }
+
+    /// The contrastive loss of features `[B, E]` of right pairs.
+    fn contrastive_loss(
+        &self,
+        weights: &Parameters,
+        images: Tensor<2>,
+        texts: Tensor<2>,
+    ) -> Tensor<1> {
+        let logits = images.matmul(texts.transpose()) * weights.get("logit_scale").exp();
+        let (images, texts) = both_ways(logits.clone(), logits.transpose());
+        match self.variant {
+            Variant::OpenClip => (images + texts).mul_scalar(0.5),
+            Variant::Paper => images + texts,
+        }
+    }
+
+    /// The captioning loss: tokens `[B, T, W]` of the lower half beside image tokens `[B, N, E]`.
+    fn caption_loss(
+        &self,
+        weights: &Parameters,
+        x: Tensor<3>,
+        image: &Tensor<3>,
+        tokens: &Tokens,
+    ) -> Tensor<1> {
+        let x = self.decode(weights, x, image);
+        let [batch, length, width] = x.dims();
+        let (places, labels) = tokens.next(1);
+        let device = x.device();
+        let rows = x
+            .reshape([batch * length, width])
+            .select(0, indices(&places, &device));
+        cross_entropy(Self::word_logits(weights, rows), &labels, 0.0)
     }
 }

@@ -2,7 +2,7 @@
 
 use burn::tensor::Tensor;
 
-use super::sizes::{SizeError, Text, Vision, check, check_pairs};
+use super::sizes::{SizeError, Text, Vision, check_pairs, check_size};
 use super::tower::{EPSILON, Start, Tower, unit};
 use crate::layers::{Activation, Declared, embed, layer_norm};
 use crate::operation::Mask;
@@ -24,7 +24,7 @@ impl Dual<'_> {
     pub(super) fn check(self, batch: usize) -> Result<(), SizeError> {
         self.vision.check()?;
         self.text.check()?;
-        check("embed", self.embed, self.embed > 0, "at least 1")?;
+        check_size("embed", self.embed)?;
         check_pairs(batch)
     }
 

@@ -10,6 +10,7 @@ use super::dual::Dual;
 use super::sizes::{SizeError, Text, Vision};
 use crate::layers::{indices, normalize};
 use crate::model::{Losses, Pairs};
+use crate::number::Part;
 use crate::parameters::{Declaration, Parameters, floats};
 use crate::tokens::Tokens;
 
@@ -26,6 +27,7 @@ pub struct Filip {
     pub text: Text,
     /// Features of a token that are compared.
     #[serde(default = "embed_default")]
+    #[schemars(range(min = 1, max = 1_048_576))]
     pub embed: usize,
     /// Activation of the weights that `OpenAI` published, x·σ(1.702 x), instead of the exact GELU.
     #[serde(default)]
@@ -33,15 +35,15 @@ pub struct Filip {
     /// Share of the tokens of every picture and text that the loss looks at: those with the largest
     /// similarity to any token of the other side of the batch.
     #[serde(default = "kept_default")]
-    pub kept_tokens: f64,
+    pub kept_tokens: Part,
 }
 
 fn embed_default() -> usize {
     256
 }
 
-fn kept_default() -> f64 {
-    0.25
+fn kept_default() -> Part {
+    Part::known(0.25)
 }
 
 /// Tokens of several pictures or texts: all rows one after the other, and how many each has.
@@ -120,9 +122,8 @@ impl Filip {
         let images = self.image_features(weights, pairs.patches.clone());
         let texts = self.text_features(weights, &pairs.tokens);
         let (of_images, of_texts) = self.both(weights, &images, &texts);
-        let mut losses = Losses::default();
-        losses.push_weighted("image", of_images, 0.5);
-        losses.push_weighted("text", of_texts, 0.5);
+        let mut losses = Losses::new("image", of_images, 0.5);
+        losses.add("text", of_texts, 0.5);
         losses
     }
 
@@ -133,11 +134,9 @@ impl Filip {
         images: &TokenFeatures,
         texts: &TokenFeatures,
     ) -> (Tensor<1>, Tensor<1>) {
-        let (images, texts) = if self.kept_tokens < 1.0 {
-            (
-                images.telling(texts, self.kept_tokens),
-                texts.telling(images, self.kept_tokens),
-            )
+        let kept = self.kept_tokens.get();
+        let (images, texts) = if kept < 1.0 {
+            (images.telling(texts, kept), texts.telling(images, kept))
         } else {
             (images.clone(), texts.clone())
         };

@@ -8,17 +8,23 @@ use serde::{Deserialize, Serialize};
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct Vision {
     /// Pixels on the side of a picture.
+    #[schemars(range(min = 1, max = 16_384))]
     pub image_size: usize,
     /// Pixels on the side of a patch.
+    #[schemars(range(min = 1, max = 1_048_576))]
     pub patch: usize,
     /// Features per token.
+    #[schemars(range(min = 1, max = 1_048_576))]
     pub width: usize,
     /// Blocks.
+    #[schemars(range(min = 1, max = 1_048_576))]
     pub layers: usize,
     /// Attention heads.
+    #[schemars(range(min = 1, max = 1_048_576))]
     pub heads: usize,
     /// Features between the two matrices of a block; four times the width if absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 1_048_576))]
     pub hidden: Option<usize>,
 }
 
@@ -27,15 +33,20 @@ pub struct Vision {
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct Text {
     /// Features per token.
+    #[schemars(range(min = 1, max = 1_048_576))]
     pub width: usize,
     /// Layers.
+    #[schemars(range(min = 1, max = 1_048_576))]
     pub layers: usize,
     /// Attention heads.
+    #[schemars(range(min = 1, max = 1_048_576))]
     pub heads: usize,
     /// Features between the two matrices of a layer; four times the width if absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 1_048_576))]
     pub hidden: Option<usize>,
     /// Tokens of the longest text, those that frame it included.
+    #[schemars(range(min = 4, max = 1_048_576))]
     pub positions: usize,
 }
 
@@ -67,6 +78,18 @@ pub(crate) fn check(
     })
 }
 
+/// The largest size: numbers of a tensor of such sizes can be counted.
+const LARGEST: usize = 1 << 20;
+
+/// The most pixels on the side of a picture, as for packages.
+const LARGEST_IMAGE: usize = 1 << 14;
+
+/// Whether a model can have a size at all.
+pub(crate) fn check_size(field: &'static str, got: usize) -> Result<(), SizeError> {
+    let fits = (1..=LARGEST).contains(&got);
+    check(field, got, fits, &format!("1 to {LARGEST}"))
+}
+
 /// Whether a batch of `batch` pairs has wrong ones.
 pub(crate) fn check_pairs(batch: usize) -> Result<(), SizeError> {
     check(
@@ -85,7 +108,7 @@ impl Vision {
 
     /// Features between the two matrices of a block.
     pub fn hidden(&self) -> usize {
-        self.hidden.unwrap_or(4 * self.width)
+        self.hidden.unwrap_or(self.width.saturating_mul(4))
     }
 
     /// Numbers of one patch.
@@ -102,8 +125,14 @@ impl Vision {
             ("vision.heads", self.heads),
             ("vision.hidden", self.hidden()),
         ] {
-            check(field, size, size > 0, "at least 1")?;
+            check_size(field, size)?;
         }
+        check(
+            "vision.image-size",
+            self.image_size,
+            (1..=LARGEST_IMAGE).contains(&self.image_size),
+            &format!("1 to {LARGEST_IMAGE}"),
+        )?;
         check(
             "vision.image-size",
             self.image_size,
@@ -122,7 +151,7 @@ impl Vision {
 impl Text {
     /// Features between the two matrices of a layer.
     pub fn hidden(&self) -> usize {
-        self.hidden.unwrap_or(4 * self.width)
+        self.hidden.unwrap_or(self.width.saturating_mul(4))
     }
 
     /// Whether the sizes fit each other.
@@ -132,8 +161,9 @@ impl Text {
             ("text.layers", self.layers),
             ("text.heads", self.heads),
             ("text.hidden", self.hidden()),
+            ("text.positions", self.positions),
         ] {
-            check(field, size, size > 0, "at least 1")?;
+            check_size(field, size)?;
         }
         check(
             "text.positions",

@@ -55,27 +55,22 @@ fn steps(name: &str, config: &OptimizerConfig, learning_rate: f64, decays: impl 
 
 #[test]
 fn ten_steps_equal_the_references() {
-    let adamw = |betas, epsilon, weight_decay| OptimizerConfig::AdamW {
-        betas,
-        epsilon,
-        weight_decay,
+    let moments = |betas: [f32; 2], epsilon, decay| Moments {
+        betas: betas.map(Share::known),
+        epsilon: Positive::known(epsilon),
+        weight_decay: Weight::known(decay),
     };
-    steps("adamw", &adamw([0.9, 0.999], 1e-8, 0.05), 0.01, |_| true);
-    steps(
-        "adamw-clip",
-        &adamw([0.9, 0.98], 1e-6, 0.2),
-        0.01,
-        |tensor| tensor == "matrix",
-    );
-    let lamb = OptimizerConfig::Lamb {
-        betas: [0.9, 0.999],
-        epsilon: 1e-4,
-        weight_decay: 0.05,
-    };
+    let adamw = OptimizerConfig::AdamW(moments([0.9, 0.999], 1e-8, 0.05));
+    steps("adamw", &adamw, 0.01, |_| true);
+    let adamw = OptimizerConfig::AdamW(moments([0.9, 0.98], 1e-6, 0.2));
+    steps("adamw-clip", &adamw, 0.01, |tensor| tensor == "matrix");
+    let lamb = OptimizerConfig::Lamb(moments([0.9, 0.999], 1e-4, 0.05));
     steps("lamb", &lamb, 0.01, |_| true);
-    let adafactor = |relative| OptimizerConfig::Adafactor {
-        relative,
-        weight_decay: 0.05,
+    let adafactor = |relative| {
+        OptimizerConfig::Adafactor(Factors {
+            relative,
+            ..Factors::default()
+        })
     };
     steps("adafactor", &adafactor(false), 0.01, |_| true);
     steps("adafactor-relative", &adafactor(true), 0.4, |_| true);

@@ -249,7 +249,7 @@ fn another_training_file_and_another_family_are_refused() {
     assert!(error.contains("another `training`"), "{error}");
     // Where it goes and how often it speaks does not count.
     let mut same = file.clone();
-    same.training.log_every = 7;
+    same.training.log_every = std::num::NonZeroU64::new(7).unwrap();
     train_all(&same);
 
     let mut other = folder.file(

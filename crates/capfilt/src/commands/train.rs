@@ -93,7 +93,9 @@ fn tell(event: &Event<'_>, last: &mut Option<Instant>, session: &Session) {
                     session.say(format_args!("           it has no `{first}`, for one"));
                 }
             }
-            if *done > 0 {
+            if done == steps {
+                session.say(format_args!("nothing to learn: all {steps} steps are done"));
+            } else if *done > 0 {
                 session.say(format_args!("going on after step {done}"));
             }
         }

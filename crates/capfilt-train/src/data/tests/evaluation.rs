@@ -76,7 +76,7 @@ fn lists_of_texts_are_captions_too() {
     ];
     write_columns(&path, columns);
     lab.sources.push(DataSource::new(path.to_str().unwrap()));
-    lab.loading.most_corrupt = 0.5;
+    lab.loading.most_corrupt = Share::known(0.5);
     lab.batch = 3;
     let mut loader = lab.open();
     // The footer counts the missing texts.

@@ -1,6 +1,7 @@
 //! What is refused, and what is left out.
 
 use super::*;
+use crate::number::Number;
 
 #[test]
 fn a_broken_picture_is_left_out_and_listed() {
@@ -9,7 +10,7 @@ fn a_broken_picture_is_left_out_and_listed() {
     data[11].bytes = None;
     data[13].captions.clear();
     let mut lab = Lab::new().with("data", &[data]);
-    lab.loading.most_corrupt = 0.2;
+    lab.loading.most_corrupt = Share::known(0.2);
     lab.batch = 17;
     let mut loader = lab.open();
     let batch = loader.next_batch().unwrap();
@@ -35,9 +36,9 @@ fn too_many_broken_pictures_end_it() {
     }
     let mut lab = Lab::new().with("data", &[data]);
     // Four of twenty are a fifth: not more.
-    lab.loading.most_corrupt = 0.2;
+    lab.loading.most_corrupt = Share::known(0.2);
     take(&mut lab.open(), 8);
-    lab.loading.most_corrupt = 0.19;
+    lab.loading.most_corrupt = Share::known(0.19);
     let mut loader = lab.open();
     let error = (0..8)
         .find_map(|_| loader.next_batch().err())
@@ -86,19 +87,15 @@ fn what_cannot_be_trained_on_is_refused_at_once() {
     );
 
     let mut lab = Lab::of_rows(5);
-    lab.sources[0].weight = 0.0;
-    assert!(lab.refusal().contains("`data.weight` is 0"));
+    lab.loading.workers = NonZeroUsize::new(1_025);
+    assert!(lab.refusal().contains("`loading.workers` is 1025"));
 
     let mut lab = Lab::of_rows(5);
-    lab.loading.most_corrupt = 1.0;
-    assert!(lab.refusal().contains("`most-corrupt` is 1"));
-
-    let mut lab = Lab::of_rows(5);
-    lab.sources[0].caption_weights.web = 0.0;
+    lab.sources[0].caption_weights.web = Weight::known(0.0);
     assert!(lab.refusal().contains("one-caption"));
 
     let mut lab = Lab::of_rows(5);
-    lab.loading.augmentation.crop = Some([0.5, 0.2]);
+    lab.loading.augmentation.crop = Some([0.5, 0.2].map(Number::known));
     assert!(lab.refusal().contains("augmentation.crop"));
 
     let lab = Lab::of_rows(5);

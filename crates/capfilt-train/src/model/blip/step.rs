@@ -5,7 +5,7 @@ use burn::tensor::Tensor;
 use capfilt_onnx::SpecialTokens;
 
 use super::{Blip, Contrastive, Mode, Momentum, Negatives, Positives, Role};
-use crate::layers::Dropout;
+use crate::layers::{Dropout, KeyValue};
 use crate::model::{Losses, Pairs};
 use crate::parameters::Parameters;
 use crate::tokens::Tokens;
@@ -36,29 +36,33 @@ impl Blip {
     ) -> Losses {
         let dropped = step.dropped;
         let image = self.image(weights, pairs.patches.clone());
-        let mut losses = Losses::default();
         let first = |id: Option<u32>| pairs.tokens.starting_with(id.unwrap_or(step.tokens.cls));
-        let encoder = step.momentum.map(|momentum| {
-            let cross = self.cross(weights, Role::Encoder, &image);
-            let (contrast, matching) = self.encoder_losses(
-                weights,
-                pairs,
-                (&image, &cross, first(step.tokens.enc)),
-                momentum,
-                (step.alpha, dropped),
-                choose,
-            );
-            losses.push("itc", contrast);
-            losses.push("itm", matching);
-            cross
-        });
-        if self.has_decoder() {
-            let cross = encoder
-                .filter(|_| self.shares_cross_attention())
-                .unwrap_or_else(|| self.cross(weights, Role::Decoder, &image));
+        let language = |cross: &[KeyValue]| {
             let tokens = first(step.tokens.dec);
-            let loss = self.language_loss(weights, &tokens, &cross, step.prompt, dropped);
-            losses.push("lm", loss);
+            self.language_loss(weights, &tokens, cross, step.prompt, dropped)
+        };
+        let Some(momentum) = step.momentum else {
+            let cross = self.cross(weights, Role::Decoder, &image);
+            return Losses::new("lm", language(&cross), 1.0);
+        };
+        let cross = self.cross(weights, Role::Encoder, &image);
+        let (contrast, matching) = self.encoder_losses(
+            weights,
+            pairs,
+            (&image, &cross, first(step.tokens.enc)),
+            momentum,
+            (step.alpha, dropped),
+            choose,
+        );
+        let mut losses = Losses::new("itc", contrast, 1.0);
+        losses.add("itm", matching, 1.0);
+        if self.has_decoder() {
+            let loss = if self.shares_cross_attention() {
+                language(&cross)
+            } else {
+                language(&self.cross(weights, Role::Decoder, &image))
+            };
+            losses.add("lm", loss, 1.0);
         }
         losses
     }
@@ -67,14 +71,14 @@ impl Blip {
         &self,
         weights: &Parameters,
         pairs: &Pairs,
-        (image, cross, tokens): (&Tensor<3>, &[crate::layers::KeyValue], Tokens),
+        (image, cross, tokens): (&Tensor<3>, &[KeyValue], Tokens),
         momentum: &mut Momentum,
         (alpha, dropped): (f64, Option<&Dropout>),
         choose: impl FnOnce(&Contrastive) -> Negatives,
     ) -> (Tensor<1>, Tensor<1>) {
         let image_features = Self::image_features(weights, image);
         let text_features = self.text_features(weights, &pairs.tokens, dropped);
-        momentum.weights.follow(weights, self.momentum);
+        momentum.weights.follow(weights, self.momentum.get());
         let positives = match self.mode {
             Mode::FinetuneFilter => Positives::Pictures,
             Mode::Pretrain | Mode::FinetuneCaptioner => Positives::Pairs,

@@ -43,13 +43,13 @@ fn blip(mode: Mode, sharing: Sharing) -> Blip {
         vision,
         text,
         projection: 16,
-        dropout: 0.0,
+        dropout: Share::known(0.0),
         tokens: 8,
         prompt: String::new(),
-        queue: 8,
-        momentum: 0.995,
-        alpha: 0.4,
-        smoothing: 0.1,
+        queue: NonZeroUsize::new(8).unwrap(),
+        momentum: Share::known(0.995),
+        alpha: Blend::known(0.4),
+        smoothing: Share::known(0.1),
     }
 }
 
@@ -124,7 +124,7 @@ fn a_step_of_pretraining_equals_pytorch() {
         negatives
     });
     golden.assert_losses("", &losses);
-    golden.assert_gradients(&weights, losses.total().unwrap());
+    golden.assert_gradients(&weights, losses.total());
 
     let mut compared = 0;
     for (name, stored) in momentum.weights.stored() {
@@ -173,7 +173,7 @@ fn every_way_of_sharing_equals_pytorch() {
             texts: inputs.places("negative_text"),
         });
         golden.assert_losses(&format!("{name}."), &losses);
-        let gradients = losses.total().unwrap().backward();
+        let gradients = losses.total().backward();
         let mut total = 0.0;
         for declaration in weights.declarations() {
             let gradient = weights.get(&declaration.name).grad(&gradients);
@@ -196,7 +196,7 @@ fn a_step_of_the_captioner_equals_pytorch() {
         unreachable!("a captioner needs no wrong pairs")
     });
     golden.assert_losses("", &losses);
-    golden.assert_gradients(&weights, losses.total().unwrap());
+    golden.assert_gradients(&weights, losses.total());
 }
 
 #[test]
@@ -231,5 +231,5 @@ fn a_step_of_the_filter_equals_pytorch() {
         }
     });
     golden.assert_losses("", &losses);
-    golden.assert_gradients(&weights, losses.total().unwrap());
+    golden.assert_gradients(&weights, losses.total());
 }

@@ -18,6 +18,7 @@ mod duplicates;
 mod errors;
 mod eval;
 mod full_disk;
+mod hosts;
 mod layout;
 mod models;
 mod object_crash;

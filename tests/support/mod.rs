@@ -7,6 +7,10 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
+mod limit;
+
+use limit::PerSecond;
+
 /// An HTTP server on loopback that answers what it was told, and 404 to the rest. It has threads
 /// of its own, so that a test may wait for the program meanwhile. It stops with the process.
 ///
@@ -22,11 +26,20 @@ struct Routes {
     answers: HashMap<String, VecDeque<Response>>,
     /// Requests of each path so far.
     requests: HashMap<String, usize>,
+    /// Requests that are taken in a second, if that is limited, and what came.
+    limit: Option<usize>,
+    limited: PerSecond,
 }
 
 impl Routes {
     fn answer(&mut self, path: &str) -> Response {
         *self.requests.entry(path.to_owned()).or_default() += 1;
+        if let Some(most) = self.limit
+            && self.answers.contains_key(path)
+            && !self.limited.takes(most)
+        {
+            return Response::status(429);
+        }
         let answer = self.answers.get_mut(path).and_then(|answers| {
             if answers.len() > 1 {
                 answers.pop_front()
@@ -100,6 +113,17 @@ impl FixtureServer {
         let answers = responses.into_iter().collect();
         let mut routes = self.routes.lock().unwrap();
         routes.answers.insert(path.to_owned(), answers);
+    }
+
+    /// Takes only so many requests in a second from now on: the others get 429, and not a word of when
+    /// to come again.
+    pub(crate) fn limit(&self, most: usize) {
+        self.routes.lock().unwrap().limit = Some(most);
+    }
+
+    /// Requests beyond the limit.
+    pub(crate) fn refused(&self) -> usize {
+        self.routes.lock().unwrap().limited.refused
     }
 
     /// How often `path` was asked for.

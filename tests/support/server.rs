@@ -9,6 +9,10 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 
+mod limit;
+
+use limit::PerSecond;
+
 /// A running server; it stops when dropped.
 pub(crate) struct Server {
     address: std::net::SocketAddr,
@@ -31,6 +35,8 @@ pub(crate) struct Seen {
     /// Requests in flight now, and the most there were.
     pub(crate) now: usize,
     pub(crate) most: usize,
+    /// Requests of `/limited/..`.
+    pub(crate) limited: PerSecond,
 }
 
 const BODY: &[u8] = b"these bytes are the picture";
@@ -53,8 +59,13 @@ impl Server {
 
     /// A server with some files of its own, each with its status.
     pub(crate) async fn with_files(files: Files) -> Self {
+        Self::at(([127, 0, 0, 1], 0).into(), files).await
+    }
+
+    /// The same at this address.
+    pub(crate) async fn at(address: std::net::SocketAddr, files: Files) -> Self {
         let files = Arc::new(files);
-        let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+        let listener = TcpListener::bind(address).await.unwrap();
         let address = listener.local_addr().unwrap();
         let seen = Arc::<Mutex<Seen>>::default();
         let shared = Arc::clone(&seen);
@@ -110,17 +121,22 @@ async fn serve(
         }
         let head = String::from_utf8_lossy(&head).into_owned();
         let path = head.split(' ').nth(1).unwrap_or("/").to_owned();
-        let count = {
+        let (count, takes) = {
             let mut seen = seen.lock().unwrap();
             seen.last_head = head;
             seen.now += 1;
             seen.most = seen.most.max(seen.now);
             let count = seen.requests.entry(path.clone()).or_default();
             *count += 1;
-            *count
+            let count = *count;
+            (
+                count,
+                takes(&path).is_none_or(|most| seen.limited.takes(most)),
+            )
         };
         let result = match files.get(path.as_str()) {
             Some((status, body)) => full(&mut stream, status, "", body).await,
+            None if !takes => full(&mut stream, "429 Too Many", "", b"").await,
             None => answer(&mut stream, &path, count).await,
         };
         seen.lock().unwrap().now -= 1;
@@ -128,6 +144,11 @@ async fn serve(
             return Ok(());
         }
     }
+}
+
+/// How many requests of this path are taken in a second, if that is limited.
+fn takes(path: &str) -> Option<usize> {
+    path.strip_prefix("/limited/")?.parse().ok()
 }
 
 /// Answers one request; false where the connection is to be closed.
@@ -186,8 +207,16 @@ async fn answer(stream: &mut TcpStream, path: &str, count: usize) -> std::io::Re
             .await
             .map(|()| true),
         _ => {
-            if let Some(status) = path.strip_prefix("/status/") {
+            if path.starts_with("/limited/") {
+                full(stream, "200 OK", "", BODY).await
+            } else if let Some(status) = path.strip_prefix("/status/") {
                 full(stream, &format!("{status} As Asked"), "", b"a page").await
+            } else if let Some(failures) = path.strip_prefix("/fails/") {
+                let fails = failures
+                    .parse()
+                    .is_ok_and(|failures: usize| count <= failures);
+                let status = if fails { "500 Failed" } else { "200 OK" };
+                full(stream, status, "", BODY).await
             } else if let Some(location) = path.strip_prefix("/to/") {
                 let head = format!("Location: {location}\r\n");
                 full(stream, "302 Found", &head, b"").await

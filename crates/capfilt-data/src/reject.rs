@@ -75,7 +75,7 @@ reasons! {
     Forbidden = "forbidden", transient: false;
     /// The host asked for fewer requests (HTTP 429).
     TooManyRequests = "too-many-requests", transient: true;
-    /// The host was not asked, since it failed many times in a row.
+    /// The host was not asked: it kept failing, or refusing requests, for longer than it is waited for.
     HostSuspended = "host-suspended", transient: true;
     /// The host failed (HTTP 408 or 5xx).
     ServerError = "server-error", transient: true;

@@ -11,7 +11,7 @@ use url::Url;
 use crate::address::Networks;
 use crate::clock::Clock;
 use crate::file::Folder;
-use crate::hosts::{Hosts, Slot};
+use crate::hosts::{Hosts, Slot, Wait, first_suspension};
 use crate::http::{Connect, Head, Http, Limit};
 use crate::memory::Memory;
 use crate::opt_out::host_key;
@@ -25,6 +25,9 @@ use crate::{FetchError, data_url};
 
 /// Details are for a column: longer ones are cut.
 const MAX_DETAIL_CHARS: usize = 300;
+/// One row is asked for so often again, after its pauses, where its host says that requests come too
+/// fast: more, and it is about the row.
+const MOST_TOO_FAST: u32 = 4;
 
 /// Fetches pictures. Cheap to clone; clones share connections and limits.
 #[derive(Clone, Debug)]
@@ -72,6 +75,14 @@ impl Room for Unlimited {
 struct Trace {
     clock: Clock,
     attempts: u32,
+    answer: Answer,
+    /// Whether the last answer was that requests come too fast.
+    was_too_fast: bool,
+}
+
+/// What the last attempt brought.
+#[derive(Default)]
+struct Answer {
     status: Option<u16>,
     final_url: Option<String>,
     bytes: u64,
@@ -116,7 +127,7 @@ impl Fetcher {
         Ok(Self {
             shared: Arc::new(Shared {
                 hosts: Hosts::new(options),
-                origins: Origins::new(),
+                origins: Origins::new(first_suspension(options.host_wait.0)),
                 memory: Memory::new(options.memory),
                 retries: RetryBudget::new(),
                 http: Http::new(options, &guard, connect)?,
@@ -139,19 +150,26 @@ impl Fetcher {
     }
 
     /// Fetches one URL. It always ends: within the timeout once it has a slot, memory and the
-    /// origin's rules, each of which it waits for in turn. Dropping the future ends the request
-    /// and frees the slot.
+    /// origin's rules, each of which it waits for in turn, and within `host-wait` where its host is
+    /// suspended. Dropping the future ends the request and frees the slot.
     pub async fn fetch(&self, url: &str) -> Fetched {
-        self.fetch_into(url, &Unlimited).await
+        self.fetch_into(url, &Unlimited, false).await
     }
 
     /// Fetches one URL once there is room for it. Many more rows may wait than have room: those
-    /// that do go by their hosts, not by their order.
-    pub async fn fetch_into(&self, url: &str, room: &dyn Room) -> Fetched {
+    /// that do go by their hosts, not by their order. One that `was_asked` for before waits for a
+    /// suspended host until that was probed once, and no longer: what it was answered may well be
+    /// about the picture and not about the host.
+    pub async fn fetch_into(&self, url: &str, room: &dyn Room, was_asked: bool) -> Fetched {
         let shared = &*self.shared;
         let mut trace = Trace::new(shared);
+        let wait = if was_asked {
+            Wait::ForProbe
+        } else {
+            Wait::ForHost
+        };
         let result = match shared.policy.admit(url) {
-            Ok(reference) => shared.fetch(reference, room, &mut trace).await,
+            Ok(reference) => shared.fetch(reference, (room, wait), &mut trace).await,
             Err(refusal) => Err(refusal),
         };
         trace.end(result)
@@ -162,14 +180,16 @@ impl Shared {
     async fn fetch(
         &self,
         reference: Reference<'_>,
-        room: &dyn Room,
+        (room, wait): (&dyn Room, Wait),
         trace: &mut Trace,
     ) -> Result<Bytes, Refusal> {
         if !matches!(reference, Reference::Http(_) | Reference::Data(_)) {
             room.wait().await;
         }
         let url = match reference {
-            Reference::Http(url) => return Box::pin(self.attempts(&url, room, trace)).await,
+            Reference::Http(url) => {
+                return Box::pin(self.attempts(&url, (room, wait), trace)).await;
+            }
             Reference::Data(url) => {
                 trace.attempts = 1;
                 return data_url::read(url, self.options.max_size.0);
@@ -200,10 +220,15 @@ impl Shared {
     async fn read_object(&self, url: &Url, trace: &mut Trace) -> Result<Bytes, Refusal> {
         let _slot = self.hosts.enter_no_host().await;
         trace.attempts = 1;
-        trace.final_url = Some(url.to_string());
+        trace.answer.final_url = Some(url.to_string());
         let mut reserved = self.memory.reserve();
         self.stores
-            .read(url, &mut reserved, &mut trace.clock, &mut trace.bytes)
+            .read(
+                url,
+                &mut reserved,
+                &mut trace.clock,
+                &mut trace.answer.bytes,
+            )
             .await
     }
 
@@ -217,10 +242,10 @@ impl Shared {
     }
 
     /// A slot of `host` that is held while there is room. One that comes without is handed on.
-    async fn enter(&self, host: &str, room: &dyn Room) -> Result<Slot, Refusal> {
+    async fn enter(&self, host: &str, (room, wait): (&dyn Room, Wait)) -> Result<Slot, Refusal> {
         loop {
             room.wait().await;
-            let slot = self.hosts.enter(host).await?;
+            let slot = self.hosts.enter(host, wait).await?;
             if room.is_free() {
                 return Ok(slot);
             }
@@ -230,24 +255,40 @@ impl Shared {
     async fn attempts(
         &self,
         url: &Url,
-        room: &dyn Room,
+        (room, wait): (&dyn Room, Wait),
         trace: &mut Trace,
     ) -> Result<Bytes, Refusal> {
         self.retries.save();
-        let mut last: Option<Refusal> = None;
+        let mut last: Option<(Refusal, Answer)> = None;
+        let (mut wait, mut too_fast) = (wait, 0);
         loop {
             let before = trace.attempts;
-            let refusal = match self.attempt(url, room, trace).await {
+            let refusal = match self.attempt(url, (room, wait), trace).await {
                 Ok(body) => return Ok(body),
-                // Not asked again after all: what it answered before says more.
-                Err(refusal) if trace.attempts == before => return Err(last.unwrap_or(refusal)),
                 Err(refusal) => refusal,
             };
-            let again = self.policy.tries_again(refusal.outcome, trace.attempts);
-            if !(again && self.retries.spend() && trace.clock.wait(backoff(trace.attempts)).await) {
+            let was_asked = trace.attempts > before && refusal.outcome != Outcome::HostSuspended;
+            if let (false, Some((refusal, answer))) = (was_asked, last) {
+                // Not asked again after all: what it answered before says more.
+                trace.answer = answer;
                 return Err(refusal);
             }
-            last = Some(refusal);
+            if trace.attempts == before {
+                return Err(refusal);
+            }
+            if std::mem::take(&mut trace.was_too_fast) && too_fast < MOST_TOO_FAST {
+                too_fast += 1;
+                wait = Wait::ForHost;
+            } else {
+                let asked = trace.attempts - too_fast;
+                let again = self.policy.tries_again(refusal.outcome, asked);
+                let pause = backoff(trace.attempts);
+                if !(again && self.retries.spend() && trace.clock.wait(pause).await) {
+                    return Err(refusal);
+                }
+                wait = Wait::No;
+            }
+            last = Some((refusal, std::mem::take(&mut trace.answer)));
         }
     }
 
@@ -256,19 +297,26 @@ impl Shared {
     async fn attempt(
         &self,
         url: &Url,
-        room: &dyn Room,
+        room: (&dyn Room, Wait),
         trace: &mut Trace,
     ) -> Result<Bytes, Refusal> {
         let mut url = url.clone();
         let mut host = host_of(&url);
         let mut slot = self.enter(&host, room).await?;
         trace.attempts += 1;
-        trace.status = None;
-        trace.final_url = None;
-        trace.bytes = 0;
+        trace.answer = Answer::default();
         let mut hops = 0;
         loop {
-            let reserved = self.rules(&url).await?;
+            let reserved = match self.rules(&url).await {
+                Ok(reserved) => reserved,
+                Err(refusal) => {
+                    // Without its rules, nobody would ask the host and find out that it is down.
+                    if refusal.outcome != Outcome::RobotsTxt {
+                        slot.report(refusal.outcome, None, None);
+                    }
+                    return Err(refusal);
+                }
+            };
             let mut pause = None;
             // Boxed: thousands wait above, and none of them needs the room of a request yet.
             let hop = Box::pin(self.hop(&url, hops, reserved, trace, &mut pause));
@@ -277,7 +325,7 @@ impl Shared {
                 Ok(_) => Outcome::Ok,
                 Err(refusal) => refusal.outcome,
             };
-            slot.report(outcome, pause);
+            trace.was_too_fast = slot.report(outcome, trace.answer.status, pause);
             match result? {
                 Hop::Picture(body) => return Ok(body),
                 Hop::To(next) => url = next,
@@ -310,8 +358,8 @@ impl Shared {
         pause: &mut Option<Duration>,
     ) -> Result<Hop, Refusal> {
         let head = self.http.get(url, &mut trace.clock).await?;
-        trace.status = Some(head.status());
-        trace.final_url = Some(url.to_string());
+        trace.answer.status = Some(head.status());
+        trace.answer.final_url = Some(url.to_string());
         let most = self.options.max_redirects;
         let answer = self.judge(url, &head, hops, most);
         if let Err(refusal) = &answer
@@ -325,9 +373,13 @@ impl Shared {
         self.policy.admit_answer(head.headers(), reserved)?;
         let mut memory = self.memory.reserve();
         let limit = Limit::All(self.options.max_size.0);
-        let body = self
-            .http
-            .body(head, limit, &mut memory, &mut trace.clock, &mut trace.bytes);
+        let body = self.http.body(
+            head,
+            limit,
+            &mut memory,
+            &mut trace.clock,
+            &mut trace.answer.bytes,
+        );
         body.await.map(Hop::Picture)
     }
 
@@ -391,9 +443,8 @@ impl Trace {
         Self {
             clock: Clock::new(shared.options.timeout),
             attempts: 0,
-            status: None,
-            final_url: None,
-            bytes: 0,
+            answer: Answer::default(),
+            was_too_fast: false,
         }
     }
 
@@ -407,10 +458,12 @@ impl Trace {
         };
         Fetched {
             outcome,
-            status: self.status,
-            bytes: body.as_ref().map_or(self.bytes, |body| body.len() as u64),
+            status: self.answer.status,
+            bytes: body
+                .as_ref()
+                .map_or(self.answer.bytes, |body| body.len() as u64),
             attempts: self.attempts,
-            final_url: self.final_url,
+            final_url: self.answer.final_url,
             ms: u64::try_from(self.clock.used().as_millis()).unwrap_or(u64::MAX),
             body,
             detail,

@@ -1,24 +1,23 @@
 //! Who may send a request now: limits over all hosts and for each host, and hosts that asked for
-//! a pause or do not answer.
+//! a pause, are asked too much or do not answer.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 
 use crate::options::FetchOptions;
 use crate::outcome::Outcome;
 use crate::policy::Refusal;
 
-/// A host is suspended after this many failures in a row, or twice as many as it may have requests
-/// in flight, whichever is more: all requests of a moment failing is not yet a pattern.
-const FAILURES: u32 = 10;
-/// How long a host is suspended at first; it doubles each time until one request gets through.
-const SUSPENSION: Duration = Duration::from_secs(30);
-const LONGEST_SUSPENSION: Duration = Duration::from_mins(10);
+use state::{Ended, Limits, Start, State, Waiter};
+pub(crate) use state::{Wait, first_suspension};
 
-/// Hosts that nobody uses are forgotten beyond this number, unless they are on a pause.
+mod pace;
+mod state;
+
+/// Hosts that nobody uses are forgotten beyond this number, unless something is known of them.
 const REMEMBERED: usize = 16_384;
 
 /// All hosts.
@@ -26,30 +25,24 @@ const REMEMBERED: usize = 16_384;
 pub(crate) struct Hosts {
     all: Arc<Semaphore>,
     per_host: usize,
-    /// In a row, after which a host is suspended.
-    failures: u32,
-    /// Between the starts of two requests to one host.
-    interval: Option<Duration>,
-    /// Longer pauses are not waited for.
-    patience: Duration,
-    known: Mutex<HashMap<String, Arc<Host>>>,
+    limits: Arc<Limits>,
+    known: Mutex<Known>,
+}
+
+#[derive(Debug, Default)]
+struct Known {
+    hosts: HashMap<String, Arc<Host>>,
+    /// How many there are when it is next looked which may be forgotten.
+    most: usize,
 }
 
 #[derive(Debug)]
 struct Host {
     slots: Arc<Semaphore>,
+    limits: Arc<Limits>,
     state: Mutex<State>,
-}
-
-#[derive(Debug, Default)]
-struct State {
-    /// When the next request may start, by the interval.
-    next: Option<Instant>,
-    /// When the host wants to be asked again.
-    paused_until: Option<Instant>,
-    suspended_until: Option<Instant>,
-    suspensions: u32,
-    failures_in_a_row: u32,
+    /// Rows that wait while the host is suspended, outside of the slots.
+    changed: Notify,
 }
 
 /// The right to send requests to one host; free again when dropped.
@@ -57,9 +50,17 @@ struct State {
 pub(crate) struct Slot {
     // Fields drop in this order, which frees the host's slot last.
     _all: OwnedSemaphorePermit,
+    turn: Turn,
     _host: OwnedSemaphorePermit,
+    began: Instant,
+}
+
+/// A request that a host was promised.
+#[derive(Debug)]
+struct Turn {
     host: Arc<Host>,
-    failures: u32,
+    /// Whether it probes a suspended host, and did not yet.
+    is_probe: bool,
 }
 
 impl Hosts {
@@ -70,42 +71,48 @@ impl Hosts {
                 options.concurrency.get().min(Semaphore::MAX_PERMITS),
             )),
             per_host,
-            failures: u32::try_from(per_host.saturating_mul(2))
-                .unwrap_or(u32::MAX)
-                .max(FAILURES),
-            interval: options.per_host_interval.map(|interval| interval.0),
-            patience: options.timeout.0,
+            limits: Arc::new(Limits::new(options)),
             known: Mutex::default(),
         }
     }
 
-    /// Waits until a request may be sent to `host`: for a slot of the host, for its interval and its
-    /// pauses, and last for one of all slots, so that a crowded host keeps nobody else waiting.
-    pub(crate) async fn enter(&self, host: &str) -> Result<Slot, Refusal> {
+    /// Waits until a request may be sent to `host`: until it is not suspended, as far as `wait` says,
+    /// for a slot of the host, for its interval and its pauses, and last for one of all slots, so that
+    /// a crowded host keeps nobody else waiting.
+    pub(crate) async fn enter(&self, host: &str, wait: Wait) -> Result<Slot, Refusal> {
         let host = self.host(host);
         // Nothing closes these semaphores.
         let closed = |_| Refusal::new(Outcome::Broken, "the fetcher is closed");
-        let slot = Arc::clone(&host.slots)
-            .acquire_owned()
-            .await
-            .map_err(closed)?;
-        loop {
-            let now = Instant::now();
-            let wait = host.state().start(now, self.interval, self.patience)?;
-            if wait.is_zero() {
-                break;
+        let mut waiter = None;
+        let (slot, began, is_probe) = 'open: loop {
+            let slot = Arc::clone(&host.slots)
+                .acquire_owned()
+                .await
+                .map_err(closed)?;
+            loop {
+                let now = Instant::now();
+                let start = host.state().start(now, waiter.as_ref(), &self.limits)?;
+                match start {
+                    Start::Now { is_probe } => break 'open (slot, now, is_probe),
+                    Start::After(pause) => tokio::time::sleep(pause).await,
+                    Start::Suspended => break,
+                }
             }
-            tokio::time::sleep(wait).await;
-        }
+            drop(slot);
+            // Boxed: few wait here, and all others carry its room along.
+            let waiter = waiter.get_or_insert_with(|| Waiter::new(wait));
+            Box::pin(host.wait(waiter)).await?;
+        };
+        let turn = Turn { host, is_probe };
         let all = Arc::clone(&self.all)
             .acquire_owned()
             .await
             .map_err(closed)?;
         Ok(Slot {
             _all: all,
+            turn,
             _host: slot,
-            host,
-            failures: self.failures,
+            began,
         })
     }
 
@@ -115,26 +122,36 @@ impl Hosts {
     }
 
     fn host(&self, name: &str) -> Arc<Host> {
-        let mut hosts = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(host) = hosts.get(name) {
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(host) = known.hosts.get(name) {
             return Arc::clone(host);
         }
-        if hosts.len() >= REMEMBERED {
-            let now = Instant::now();
-            hosts.retain(|_, host| Arc::strong_count(host) > 1 || host.state().is_paused(now));
+        if known.hosts.len() >= known.most.max(REMEMBERED) {
+            known.forget(Instant::now());
         }
         let host = Arc::new(Host {
             slots: Arc::new(Semaphore::new(self.per_host)),
+            limits: Arc::clone(&self.limits),
             state: Mutex::default(),
+            changed: Notify::new(),
         });
-        hosts.insert(name.to_owned(), Arc::clone(&host));
+        known.hosts.insert(name.to_owned(), Arc::clone(&host));
         host
     }
 
     /// Hosts that are remembered.
     #[cfg(test)]
     pub(crate) fn remembered(&self) -> usize {
-        self.known.lock().unwrap().len()
+        self.known.lock().unwrap().hosts.len()
+    }
+}
+
+impl Known {
+    fn forget(&mut self, now: Instant) {
+        self.hosts
+            .retain(|_, host| Arc::strong_count(host) > 1 || host.state().is_remarkable(now));
+        // Looking at all of them again for every new one would cost more than they do.
+        self.most = 2 * self.hosts.len();
     }
 }
 
@@ -142,93 +159,55 @@ impl Host {
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
 
-impl State {
-    /// How long a request that wants to start at `now` has to wait before it asks again; zero
-    /// where it may start, which counts it.
-    fn start(
-        &mut self,
-        now: Instant,
-        interval: Option<Duration>,
-        patience: Duration,
-    ) -> Result<Duration, Refusal> {
-        let left = |until: Option<Instant>| {
-            until.map_or(Duration::ZERO, |until| until.saturating_duration_since(now))
+    /// Waits until the host may be suspended no longer.
+    async fn wait(&self, waiter: &mut Waiter) -> Result<(), Refusal> {
+        let mut changed = std::pin::pin!(self.changed.notified());
+        // Listening begins before looking, so that no change is missed.
+        changed.as_mut().enable();
+        let Some(until) = self.state().wait(Instant::now(), waiter)? else {
+            return Ok(());
         };
-        let suspended = left(self.suspended_until);
-        if !suspended.is_zero() {
-            return Err(Refusal::new(
-                Outcome::HostSuspended,
-                format!(
-                    "{} requests in a row failed; asked again in {} s",
-                    self.failures_in_a_row,
-                    suspended.as_secs() + 1
-                ),
-            ));
+        tokio::select! {
+            () = changed => {}
+            () = tokio::time::sleep_until(until.into()) => {}
         }
-        let paused = left(self.paused_until);
-        if paused > patience {
-            return Err(Refusal::new(
-                Outcome::TooManyRequests,
-                format!("the host asks to wait {} s", paused.as_secs() + 1),
-            ));
-        }
-        if !paused.is_zero() {
-            return Ok(paused);
-        }
-        if let Some(interval) = interval {
-            let wait = left(self.next);
-            if !wait.is_zero() {
-                return Ok(wait);
-            }
-            self.next = Some(now + interval);
-        }
-        Ok(Duration::ZERO)
-    }
-
-    fn is_paused(&self, now: Instant) -> bool {
-        [self.paused_until, self.suspended_until, self.next]
-            .into_iter()
-            .flatten()
-            .any(|until| until > now)
+        Ok(())
     }
 }
 
 impl Slot {
-    /// Tells how a request ended, and what pause the answer asked for.
-    pub(crate) fn report(&self, outcome: Outcome, pause: Option<Duration>) {
+    /// Tells how a request ended, with which status, and what pause the answer asked for. Whether the
+    /// host was busy, so that the same request is worth sending again when it is not.
+    pub(crate) fn report(
+        &mut self,
+        outcome: Outcome,
+        status: Option<u16>,
+        pause: Option<Duration>,
+    ) -> bool {
+        let ended = Ended {
+            outcome,
+            status,
+            pause,
+            began: self.began,
+            is_probe: std::mem::take(&mut self.turn.is_probe),
+        };
         let now = Instant::now();
-        let mut state = self.host.state();
-        if let Some(until) = pause.and_then(|pause| now.checked_add(pause)) {
-            state.paused_until = state.paused_until.max(Some(until));
+        let host = &self.turn.host;
+        let learnt = host.state().end(now, ended, &host.limits);
+        if learnt.changed {
+            host.changed.notify_waiters();
         }
-        match outcome {
-            // The host, or the way to it, is in trouble.
-            Outcome::ServerError
-            | Outcome::TimedOut
-            | Outcome::Dns
-            | Outcome::Connect
-            | Outcome::Tls
-            | Outcome::Broken => {
-                state.failures_in_a_row += 1;
-                if state.failures_in_a_row >= self.failures
-                    && state.suspended_until.is_none_or(|until| until <= now)
-                {
-                    let doublings = state.suspensions.min(16);
-                    let pause = SUSPENSION
-                        .saturating_mul(1 << doublings)
-                        .min(LONGEST_SUSPENSION);
-                    state.suspended_until = Some(now + pause);
-                    state.suspensions += 1;
-                }
-            }
-            // It answers, if only to say no. After a suspension the first request that fails
-            // brings the next one, since the count goes on.
-            _ => {
-                state.failures_in_a_row = 0;
-                state.suspensions = 0;
-            }
+        learnt.busy
+    }
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        if self.is_probe {
+            self.host.state().was_not_probed();
+            // One of those that wait may.
+            self.host.changed.notify_one();
         }
     }
 }

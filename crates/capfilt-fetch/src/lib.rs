@@ -12,7 +12,7 @@
 //! | --- | --- |
 //! | policy, [`opt_out`], [`address`] | what may be asked, and which answers may be taken |
 //! | [`Lookup`] and its guard | names to addresses that may be reached |
-//! | hosts | how much at once, how fast, and which hosts are left alone |
+//! | hosts | how much at once, how fast, which hosts are left alone, and which row probes them |
 //! | origins, [`tags`], [`tdm`] | robots.txt and `tdmrep.json`, each asked for once per origin |
 //! | clock, memory, retry | what a row may take: time, bytes, attempts |
 //! | transports | one thing each, once: HTTP, files, object stores, `data:` |

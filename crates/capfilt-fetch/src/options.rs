@@ -38,6 +38,13 @@ pub struct FetchOptions {
     /// The most bytes that one picture may have. More, declared or sent, before or after
     /// decompression, ends the fetch.
     pub max_size: ByteSize,
+    /// The most time, in a run in all, that rows wait for one host that fails or says that requests
+    /// come too fast, `"1m"` by default: it is probed by one request at a time, six times or more, and
+    /// its rows are asked for when it answers. Once this is used up, rows of a host that still fails
+    /// leave without being asked for. Each good answer makes up for a twentieth.
+    #[schemars(extend("default" = "1m"))]
+    #[serde(skip_serializing_if = "is_default_host_wait")]
+    pub host_wait: Timeout,
     /// Further attempts after an outcome that may pass by itself, within `timeout`. All rows
     /// together make no more than a fifth more requests by it.
     pub retries: u32,
@@ -118,7 +125,16 @@ impl Scheme {
 }
 
 const CONCURRENCY: NonZeroUsize = NonZeroUsize::new(512).unwrap();
+/// Limits of hosts are often counted by the minute, and many that fail are started again within one.
+/// With much more, dead hosts would hold up fast runs: the window fills while their rows wait.
+const HOST_WAIT: Timeout = Timeout(Duration::from_mins(1));
 const PER_HOST: NonZeroUsize = NonZeroUsize::new(4).unwrap();
+
+/// Files that were written before there was this option say nothing of it, and digests of options that
+/// have its default stay.
+fn is_default_host_wait(wait: &Timeout) -> bool {
+    *wait == HOST_WAIT
+}
 
 impl Default for FetchOptions {
     fn default() -> Self {
@@ -132,6 +148,7 @@ impl Default for FetchOptions {
             first_byte_timeout: Timeout(Duration::from_secs(8)),
             idle_timeout: Timeout(Duration::from_secs(5)),
             max_size: ByteSize(20 << 20),
+            host_wait: HOST_WAIT,
             retries: 2,
             max_redirects: 5,
             schemes: vec![Scheme::Http, Scheme::Https, Scheme::Data],
@@ -169,6 +186,7 @@ impl FetchOptions {
             connect_timeout: defaults.connect_timeout,
             first_byte_timeout: defaults.first_byte_timeout,
             idle_timeout: defaults.idle_timeout,
+            host_wait: defaults.host_wait,
             retries: defaults.retries,
             contact: None,
             name_servers: Vec::new(),

@@ -13,10 +13,8 @@ use crate::policy::Refusal;
 use crate::robots::Rules;
 use crate::tdm::Reservations;
 
-/// What was read is good for a day (RFC 9309, 2.4) ...
+/// What was read is good for a day (RFC 9309, 2.4).
 const FRESH: Duration = Duration::from_hours(24);
-/// ... and an origin whose file could not be had is not asked again for a while.
-const UNREACHABLE: Duration = Duration::from_mins(10);
 /// Bytes of rules that are kept, for each of the two files.
 const KEPT: u64 = 32 << 20;
 
@@ -43,26 +41,30 @@ pub(crate) enum File {
     Unreachable(Refusal),
 }
 
-struct KeepFor;
+struct KeepFor {
+    unreachable: Duration,
+}
 
 impl Expiry<String, Arc<Rules>> for KeepFor {
     fn expire_after_create(&self, _: &String, rules: &Arc<Rules>, _: Instant) -> Option<Duration> {
         Some(match **rules {
             Rules::Known(_) => FRESH,
-            Rules::Unreachable(_) => UNREACHABLE,
+            Rules::Unreachable(_) => self.unreachable,
         })
     }
 }
 
 impl Origins {
-    pub(crate) fn new() -> Self {
+    /// An origin whose file could not be had is not asked again for so long. (Its host is suspended
+    /// besides, when that goes on.)
+    pub(crate) fn new(unreachable: Duration) -> Self {
         let weight =
             |key: &String, size: usize| u32::try_from(key.len() + size + 64).unwrap_or(u32::MAX);
         Self {
             robots: Cache::builder()
                 .max_capacity(KEPT)
                 .weigher(move |key, rules: &Arc<Rules>| weight(key, rules.size()))
-                .expire_after(KeepFor)
+                .expire_after(KeepFor { unreachable })
                 .build(),
             tdm: Cache::builder()
                 .max_capacity(KEPT)

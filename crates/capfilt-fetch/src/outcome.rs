@@ -41,7 +41,8 @@ pub enum Outcome {
     Forbidden,
     /// HTTP 429, or the host asked for a longer pause than a row may take.
     TooManyRequests,
-    /// The host was not asked, since it failed many times in a row.
+    /// The host was not asked: it kept failing, or refusing requests, for longer than it is waited
+    /// for.
     HostSuspended,
     /// HTTP 408 or 5xx.
     ServerError,

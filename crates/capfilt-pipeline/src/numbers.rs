@@ -9,7 +9,7 @@ use capfilt_data::Piece;
 
 /// Row numbers of a shard, ascending, as ranges: a whole piece is one range, and the rows of it that
 /// are tried again are many short ones.
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub(crate) struct Numbers(Arc<[Range<u64>]>);
 
 /// Row numbers one by one.
@@ -24,6 +24,11 @@ impl Numbers {
     /// The first one.
     pub(crate) fn first(&self) -> Option<u64> {
         self.0.first().map(|range| range.start)
+    }
+
+    /// Whether `number` is one of them.
+    pub(crate) fn contains(&self, number: u64) -> bool {
+        self.within(&(number..number + 1)).next().is_some()
     }
 
     /// Those in `rows`, in ranges.

@@ -51,6 +51,8 @@ pub(crate) struct Pass {
     pub(crate) images: Images,
     /// Whether the rows went that way before.
     pub(crate) again: bool,
+    /// Those of them that were asked for then, and have an answer.
+    pub(crate) asked: Numbers,
 }
 
 /// Rows of which an earlier run learnt something that is used again.
@@ -73,10 +75,13 @@ impl Plan {
     pub(crate) fn pass(&self, shard: &ShardPlan, pass: Pass) -> Result<Arc<dyn ExecutionPlan>> {
         let stages = self.pipeline.stages.as_slice();
         let rows = match &pass.stored {
-            None => self.stages(shard, self.source(shard, &pass.numbers)?, stages)?,
+            None => {
+                let rows = self.source(shard, &pass.numbers)?;
+                self.stages(shard, rows, stages, &pass.asked)?
+            }
             Some(stored) => {
                 let rows = self.restored(shard, stored)?;
-                self.stages(shard, rows, &stages[stored.stand..])?
+                self.stages(shard, rows, &stages[stored.stand..], &pass.asked)?
             }
         };
         let schema: SchemaRef = columns::scored(&shard.mapping.passed_fields());
@@ -129,17 +134,19 @@ impl Plan {
             return Ok(rows);
         }
         let others = self.source(shard, &stored.others)?;
-        let others = with_columns_of(self.stages(shard, others, stand)?, &rows.schema())?;
+        let others = self.stages(shard, others, stand, &Numbers::default())?;
+        let others = with_columns_of(others, &rows.schema())?;
         let both = UnionExec::try_new(vec![others, rows])?;
         Ok(Arc::new(CoalescePartitionsExec::new(both)))
     }
 
-    /// `rows` after `stages`.
+    /// `rows` after `stages`, of which `asked` were asked for in an earlier pass.
     fn stages(
         &self,
         shard: &ShardPlan,
         rows: Arc<dyn ExecutionPlan>,
         stages: &[Stage],
+        asked: &Numbers,
     ) -> Result<Arc<dyn ExecutionPlan>> {
         let all = &self.pipeline.stages;
         let mut models = all.iter().filter(|stage| stage.verb.model().is_some());
@@ -176,6 +183,7 @@ impl Plan {
                     Arc::new(Fetch {
                         stage: name,
                         options: options.as_ref().clone(),
+                        asked: asked.clone(),
                     }),
                 )),
                 Verb::Decode(options) => without_removed(StageExec::over(

@@ -163,6 +163,7 @@ impl PieceRun {
             pairs: self.pairs(todo, "1"),
             images: self.plan.pipeline.file.store.images,
             again: false,
+            asked: Numbers::default(),
         };
         self.pass(todo, pass, window, Some(&self.tally)).await
     }
@@ -222,6 +223,7 @@ impl PieceRun {
             images: self.plan.pipeline.file.store.images,
             // On their way up to the search for duplicates their ids were seen.
             again: self.duplicates.contains_key(&todo.piece.to_string()),
+            asked: Numbers::default(),
         };
         self.pass(todo, pass, window, Some(&self.tally)).await
     }
@@ -245,9 +247,9 @@ impl PieceRun {
             return Ok(Again::default());
         }
         let first = todo.piece.first;
-        let (old, numbers) = in_background(move || {
-            let numbers = retry.numbers(&old, first)?;
-            Ok::<_, RunError>((old, numbers))
+        let (old, numbers, asked) = in_background(move || {
+            let (numbers, asked) = retry.numbers(&old, first)?;
+            Ok::<_, RunError>((old, numbers, asked))
         })
         .await
         .and_then(|found| found)
@@ -266,6 +268,7 @@ impl PieceRun {
             pairs: self.pairs(todo, "2"),
             images: images(&old),
             again: true,
+            asked,
         };
         let start = numbers.first().unwrap_or(first);
         let window = Arc::new(Window::new(Arc::clone(&self.budget), start));

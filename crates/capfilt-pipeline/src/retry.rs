@@ -10,7 +10,8 @@
 //!
 //! The old file stands until the merged one takes its name. It says that its rows were tried once, so
 //! that the next run makes up for one that ended before that. Rows of a finished run that are asked
-//! for again are merged only where one came in.
+//! for again are merged only where one came in. A row that has an answer keeps it where its host was
+//! suspended then, so that it was not asked for.
 
 use std::collections::{BTreeSet, VecDeque};
 use std::str::FromStr;
@@ -29,8 +30,10 @@ use crate::load::with_nearest;
 use crate::numbers::Numbers;
 use crate::record::{COUNTS, IMAGES, PASSES, PROVIDER, RUNTIME, both, pairs_of};
 use crate::rewrite::rewrite;
-use crate::row::{BATCH_ROWS, Place, column, gather, project, replace, texts};
+use crate::row::{BATCH_ROWS, Place, column, gather, project, replace, text_at, texts};
 
+/// The number of attempts in the column `fetch`.
+const ATTEMPTS: &str = "attempts";
 /// Rows whose reason is read at once; nothing else of them is.
 const REASONS: usize = 8_192;
 
@@ -114,22 +117,30 @@ impl Retry {
         part
     }
 
-    /// The rows of `scored`, whose first one is `first`, that left for one of the reasons.
-    pub(crate) fn numbers(&self, scored: &Footer, first: u64) -> Result<Numbers, FooterError> {
-        let mut found = Vec::new();
+    /// The rows of `scored`, whose first one is `first`, that left for one of the reasons, and those of
+    /// them that were asked for.
+    pub(crate) fn numbers(
+        &self,
+        scored: &Footer,
+        first: u64,
+    ) -> Result<(Numbers, Numbers), FooterError> {
+        let (mut found, mut asked) = (Vec::new(), Vec::new());
         let mut number = first;
         for batch in scored.batches(Some(&[columns::REJECT]), REASONS)? {
             let batch = batch?;
             let reasons = texts(&batch, columns::REJECT);
             for reason in reasons.map_err(|source| scored.unreadable(source))? {
                 let reason = reason.and_then(|reason| Reject::from_str(reason).ok());
-                if reason.is_some_and(|reason| self.0.contains(&reason)) {
+                if let Some(reason) = reason.filter(|reason| self.0.contains(reason)) {
                     found.push(number..number + 1);
+                    if reason != Reject::HostSuspended {
+                        asked.push(number..number + 1);
+                    }
                 }
                 number += 1;
             }
         }
-        Ok(found.into_iter().collect())
+        Ok((found.into_iter().collect(), asked.into_iter().collect()))
     }
 }
 
@@ -168,11 +179,16 @@ pub(crate) fn merge(
             return Ok(batch);
         }
         let mut places: Vec<Place> = Place::all(batch.clone()).collect();
-        for row in &at {
-            places[*row] = fresh_rows.next(&batch.schema())?;
+        let mut again = Vec::with_capacity(at.len());
+        for row in at {
+            let fresh = fresh_rows.next(&batch.schema())?;
+            if !says_less(&fresh, &places[row]).map_err(|error| failed(error.into()))? {
+                places[row] = fresh;
+                again.push(row);
+            }
         }
         let merged = gather(&places).map_err(|error| failed(error.into()))?;
-        with_all_attempts(&merged, &batch, &at).map_err(failed)
+        with_all_attempts(&merged, &batch, &again).map_err(failed)
     })?;
     let Some((writer, counts)) = written else {
         return Ok(false);
@@ -212,13 +228,27 @@ impl<'a> Rows<'a> {
     }
 }
 
+/// Whether the host was not asked for `fresh`, but was for `old`.
+fn says_less(fresh: &Place, old: &Place) -> Result<bool, ArrowError> {
+    let reason = text_at(texts(fresh.batch(), columns::REJECT)?, fresh.row());
+    Ok(reason == Some(Reject::HostSuspended.as_str()) && !was_asked(fresh)? && was_asked(old)?)
+}
+
+/// Whether there was an attempt to fetch the row's picture.
+fn was_asked(row: &Place) -> Result<bool, ArrowError> {
+    let fetch = column(row.batch(), columns::FETCH)?.as_struct();
+    let attempts = fetch.column_by_name(ATTEMPTS);
+    let attempts = attempts.and_then(|attempts| attempts.as_primitive_opt::<Int32Type>());
+    Ok(attempts
+        .is_some_and(|attempts| attempts.is_valid(row.row()) && attempts.value(row.row()) > 0))
+}
+
 /// `merged` where the rows `again` also count the attempts that they had in `old`.
 fn with_all_attempts(
     merged: &RecordBatch,
     old: &RecordBatch,
     again: &[usize],
 ) -> Result<RecordBatch, DataFusionError> {
-    const ATTEMPTS: &str = "attempts";
     let fetch = column(merged, columns::FETCH)?.as_struct();
     let (Some(new), Some(before)) = (
         fetch.column_by_name(ATTEMPTS),

@@ -16,6 +16,7 @@ mod guard;
 mod hostile;
 mod odd;
 mod politeness;
+mod suspension;
 
 const LIMIT: u64 = 100_000;
 
@@ -24,6 +25,8 @@ fn options() -> FetchOptions {
         timeout: Timeout(Duration::from_millis(1_500)),
         max_size: ByteSize(LIMIT),
         retries: 1,
+        // A host is suspended for 10 ms at first.
+        host_wait: Timeout(Duration::from_millis(640)),
         allow_networks: vec!["127.0.0.0/8".parse().unwrap()],
         ..FetchOptions::default()
     }
@@ -76,7 +79,7 @@ async fn every_answer_has_its_outcome_within_the_deadline() {
         ("/status/400", Outcome::UnexpectedStatus, Some(400), 1),
         ("/status/403", Outcome::Forbidden, Some(403), 1),
         ("/status/410", Outcome::Gone, Some(410), 1),
-        ("/status/429", Outcome::TooManyRequests, Some(429), 2),
+        ("/status/429", Outcome::TooManyRequests, Some(429), 5),
         ("/status/500", Outcome::ServerError, Some(500), 2),
         ("/not-modified", Outcome::UnexpectedStatus, Some(304), 1),
         ("/redirect-nowhere", Outcome::UnexpectedStatus, Some(302), 1),

@@ -1,4 +1,5 @@
 use std::num::NonZeroUsize;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::*;
 use crate::units::Timeout;
@@ -16,7 +17,7 @@ fn hosts(change: impl FnOnce(&mut FetchOptions)) -> Arc<Hosts> {
 }
 
 async fn is_free(hosts: &Hosts, host: &str) -> bool {
-    tokio::time::timeout(20 * MS, hosts.enter(host))
+    tokio::time::timeout(20 * MS, hosts.enter(host, Wait::ForHost))
         .await
         .is_ok()
 }
@@ -25,13 +26,13 @@ async fn is_free(hosts: &Hosts, host: &str) -> bool {
 async fn a_crowded_host_keeps_nobody_else_waiting() {
     let hosts = hosts(|_| {});
     let held = [
-        hosts.enter("a").await.unwrap(),
-        hosts.enter("a").await.unwrap(),
+        hosts.enter("a", Wait::ForHost).await.unwrap(),
+        hosts.enter("a", Wait::ForHost).await.unwrap(),
     ];
     let mut queue = tokio::task::JoinSet::new();
     for _ in 0..100 {
         let hosts = Arc::clone(&hosts);
-        queue.spawn(async move { hosts.enter("a").await.map(drop) });
+        queue.spawn(async move { hosts.enter("a", Wait::ForHost).await.map(drop) });
     }
     tokio::time::sleep(5 * MS).await;
     assert!(!is_free(&hosts, "a").await);
@@ -46,9 +47,9 @@ async fn a_crowded_host_keeps_nobody_else_waiting() {
 async fn slots_are_limited_over_all_hosts() {
     let hosts = hosts(|_| {});
     let held = [
-        hosts.enter("a").await.unwrap(),
-        hosts.enter("b").await.unwrap(),
-        hosts.enter("c").await.unwrap(),
+        hosts.enter("a", Wait::ForHost).await.unwrap(),
+        hosts.enter("b", Wait::ForHost).await.unwrap(),
+        hosts.enter("c", Wait::ForHost).await.unwrap(),
     ];
     assert!(!is_free(&hosts, "d").await);
     drop(held);
@@ -60,29 +61,33 @@ async fn requests_to_one_host_keep_their_distance() {
     let hosts = hosts(|options| options.per_host_interval = Some(Timeout(20 * MS)));
     let start = Instant::now();
     for _ in 0..4 {
-        drop(hosts.enter("a").await.unwrap());
+        drop(hosts.enter("a", Wait::ForHost).await.unwrap());
     }
     assert!(start.elapsed() >= 60 * MS, "{:?}", start.elapsed());
     let start = Instant::now();
-    drop(hosts.enter("b").await.unwrap());
+    drop(hosts.enter("b", Wait::ForHost).await.unwrap());
     assert!(start.elapsed() < 15 * MS, "{:?}", start.elapsed());
 }
 
 #[tokio::test]
 async fn a_host_is_left_alone_while_it_wants_to_be() {
     let hosts = hosts(|options| options.timeout = Timeout(Duration::from_secs(2)));
-    let slot = hosts.enter("a").await.unwrap();
-    slot.report(Outcome::TooManyRequests, Some(80 * MS));
+    let mut slot = hosts.enter("a", Wait::ForHost).await.unwrap();
+    slot.report(Outcome::TooManyRequests, Some(429), Some(80 * MS));
     drop(slot);
     let start = Instant::now();
-    drop(hosts.enter("a").await.unwrap());
+    drop(hosts.enter("a", Wait::ForHost).await.unwrap());
     assert!(start.elapsed() >= 75 * MS, "{:?}", start.elapsed());
     // A pause that is longer than a row may take ends the row at once, for now.
-    let slot = hosts.enter("a").await.unwrap();
-    slot.report(Outcome::TooManyRequests, Some(Duration::from_hours(1)));
-    let refusal = hosts.enter("a").await.unwrap_err();
+    let mut slot = hosts.enter("a", Wait::ForHost).await.unwrap();
+    slot.report(
+        Outcome::TooManyRequests,
+        Some(429),
+        Some(Duration::from_hours(1)),
+    );
+    let refusal = hosts.enter("a", Wait::ForHost).await.unwrap_err();
     assert_eq!(refusal.outcome, Outcome::TooManyRequests);
-    assert_eq!(refusal.detail, "the host asks to wait 3600 s");
+    assert_eq!(refusal.detail, "never asked: the host asks to wait 3600 s");
     assert!(is_free(&hosts, "b").await);
 }
 
@@ -91,71 +96,153 @@ async fn a_host_that_keeps_failing_is_suspended() {
     let hosts = hosts(|_| {});
     for _ in 0..9 {
         hosts
-            .enter("a")
+            .enter("a", Wait::ForHost)
             .await
             .unwrap()
-            .report(Outcome::TimedOut, None);
+            .report(Outcome::TimedOut, None, None);
     }
     // Any answer starts the count again.
     hosts
-        .enter("a")
+        .enter("a", Wait::ForHost)
         .await
         .unwrap()
-        .report(Outcome::NotFound, None);
+        .report(Outcome::NotFound, None, None);
     for _ in 0..10 {
         hosts
-            .enter("a")
+            .enter("a", Wait::ForHost)
             .await
             .unwrap()
-            .report(Outcome::Connect, None);
+            .report(Outcome::Connect, None, None);
     }
-    let refusal = hosts.enter("a").await.unwrap_err();
+    let refusal = hosts.enter("a", Wait::No).await.unwrap_err();
     assert_eq!(refusal.outcome, Outcome::HostSuspended);
     assert!(refusal.outcome.is_transient());
+    let start =
+        "never asked: 10 requests to the host in a row ended badly, the last with `connect`;";
+    assert!(refusal.detail.starts_with(start), "{}", refusal.detail);
     assert!(is_free(&hosts, "b").await);
 }
 
-#[tokio::test]
-async fn a_suspension_ends_and_comes_back_longer() {
-    let hosts = hosts(|_| {});
-    let slot = hosts.enter("a").await.unwrap();
+/// Suspends `a`, of which no request is under way.
+async fn suspend(hosts: &Hosts) {
+    let mut slot = hosts.enter("a", Wait::ForHost).await.unwrap();
     for _ in 0..10 {
-        slot.report(Outcome::ServerError, None);
+        slot.report(Outcome::ServerError, Some(500), None);
     }
-    let end = |hosts: &Hosts| {
-        let host = hosts.host("a");
-        let mut state = host.state();
-        let until = state.suspended_until.unwrap();
-        state.suspended_until = Some(Instant::now());
-        until.saturating_duration_since(Instant::now())
+}
+
+/// Rows that wait for `a`; each tells how it entered, and `answers` what then.
+fn crowd(
+    hosts: &Arc<Hosts>,
+    rows: usize,
+    answers: impl Fn(usize) -> Outcome + Copy + Send + 'static,
+) -> tokio::task::JoinSet<(usize, bool)> {
+    let mut crowd = tokio::task::JoinSet::new();
+    for row in 0..rows {
+        let hosts = Arc::clone(hosts);
+        crowd.spawn(async move {
+            let Ok(mut slot) = hosts.enter("a", Wait::ForHost).await else {
+                return (row, false);
+            };
+            tokio::time::sleep(MS).await;
+            slot.report(answers(row), None, None);
+            (row, true)
+        });
+    }
+    crowd
+}
+
+#[tokio::test]
+async fn one_request_probes_before_all_others() {
+    let hosts = hosts(|options| options.host_wait = Timeout(Duration::from_secs(4)));
+    suspend(&hosts).await;
+    let entered = Arc::new(AtomicUsize::new(0));
+    let mut crowd = tokio::task::JoinSet::new();
+    for _ in 0..500 {
+        let (hosts, entered) = (Arc::clone(&hosts), Arc::clone(&entered));
+        crowd.spawn(async move {
+            let mut slot = hosts.enter("a", Wait::ForHost).await.unwrap();
+            if entered.fetch_add(1, Ordering::SeqCst) == 0 {
+                // Longer than anybody else may wait for the turn.
+                tokio::time::sleep(120 * MS).await;
+                assert_eq!(entered.load(Ordering::SeqCst), 1);
+            }
+            slot.report(Outcome::Ok, Some(200), None);
+        });
+    }
+    tokio::time::sleep(20 * MS).await;
+    assert_eq!(entered.load(Ordering::SeqCst), 0, "suspended for 62 ms");
+    crowd.join_all().await;
+    assert_eq!(entered.load(Ordering::SeqCst), 500);
+}
+
+#[tokio::test]
+async fn who_probes_is_drawn() {
+    // The first row that fails means the next suspension, twice as long.
+    let hosts = hosts(|options| options.host_wait = Timeout(Duration::from_secs(4)));
+    suspend(&hosts).await;
+    let bad = |row| match row {
+        0..200 => Outcome::ServerError,
+        _ => Outcome::Ok,
     };
-    assert!(end(&hosts) + Duration::from_secs(1) > SUSPENSION);
-    drop(slot);
-    let slot = hosts.enter("a").await.unwrap();
-    slot.report(Outcome::ServerError, None);
-    assert!(end(&hosts) + Duration::from_secs(1) > SUSPENSION * 2);
-    drop(slot);
-    let slot = hosts.enter("a").await.unwrap();
-    slot.report(Outcome::Ok, None);
-    slot.report(Outcome::ServerError, None);
-    assert!(is_free(&hosts, "a").await);
+    let rows = crowd(&hosts, 1_000, bad).join_all().await;
+    let asked = rows.iter().filter(|(_, asked)| *asked).count();
+    assert_eq!(asked, 1_000);
+}
+
+#[tokio::test]
+async fn a_probe_that_is_given_up_leaves_it_to_another() {
+    let hosts = hosts(|options| options.host_wait = Timeout(Duration::from_secs(64)));
+    suspend(&hosts).await;
+    hosts.host("a").state().end_suspension();
+    let probe = hosts.enter("a", Wait::ForHost).await.unwrap();
+    assert!(probe.turn.is_probe);
+    let waiting = crowd(&hosts, 100, |_| Outcome::NotFound);
+    tokio::time::sleep(20 * MS).await;
+    drop(probe);
+    let done = tokio::time::timeout(Duration::from_secs(2), waiting.join_all());
+    assert!(done.await.unwrap().iter().all(|(_, asked)| *asked));
+}
+
+#[tokio::test]
+async fn a_host_that_is_down_costs_what_is_said_and_one_probe() {
+    let hosts = hosts(|options| options.host_wait = Timeout(Duration::from_millis(640)));
+    suspend(&hosts).await;
+    let start = Instant::now();
+    let waiting = crowd(&hosts, 300, |_| Outcome::Connect);
+    assert!(is_free(&hosts, "b").await, "others go on");
+    let rows = waiting.join_all().await;
+    let took = start.elapsed();
+    assert!(took > 500 * MS && took < 2_000 * MS, "{took:?}");
+    let probes = rows.iter().filter(|(_, asked)| *asked).count();
+    assert!((6..=8).contains(&probes), "{probes}");
+    // It is waited for no more.
+    let start = Instant::now();
+    let refusal = hosts.enter("a", Wait::ForHost).await.unwrap_err();
+    assert_eq!(refusal.outcome, Outcome::HostSuspended);
+    assert!(start.elapsed() < 50 * MS);
 }
 
 #[tokio::test]
 async fn hosts_are_forgotten_when_nobody_needs_them() {
     let hosts = hosts(|_| {});
-    hosts
-        .enter("paused")
-        .await
-        .unwrap()
-        .report(Outcome::TooManyRequests, Some(Duration::from_hours(1)));
+    hosts.enter("paused", Wait::ForHost).await.unwrap().report(
+        Outcome::TooManyRequests,
+        Some(429),
+        Some(Duration::from_hours(1)),
+    );
     for number in 0..3 * REMEMBERED {
-        drop(hosts.enter(&format!("host-{number}")).await.unwrap());
+        drop(
+            hosts
+                .enter(&format!("host-{number}"), Wait::ForHost)
+                .await
+                .unwrap(),
+        );
     }
     assert!(
         hosts.remembered() <= REMEMBERED + 1,
         "{}",
         hosts.remembered()
     );
-    assert!(hosts.enter("paused").await.is_err());
+    assert!(hosts.enter("paused", Wait::ForHost).await.is_err());
 }

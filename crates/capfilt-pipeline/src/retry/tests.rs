@@ -124,7 +124,8 @@ impl Lab {
         ];
         let old = write(&folder.path().join("a.parquet"), &old_rows(), &pairs);
         let retry: Retry = "timed-out".parse().unwrap();
-        let numbers = retry.numbers(&old, 100).unwrap();
+        let (numbers, asked) = retry.numbers(&old, 100).unwrap();
+        assert_eq!(numbers, asked);
         Self {
             folder,
             old,
@@ -134,11 +135,16 @@ impl Lab {
 
     /// What came of the two rows that were tried again.
     fn fresh(&self, came: [Row; 2]) -> Footer {
+        self.fresh_after(came, [3, 3])
+    }
+
+    /// The same, in so many attempts each.
+    fn fresh_after(&self, came: [Row; 2], attempts: [i32; 2]) -> Footer {
         let batches: Vec<RecordBatch> = self
             .numbers
             .each()
-            .zip(came)
-            .map(|(number, row)| as_scored(&rows(number, &[row]), 3))
+            .zip(came.into_iter().zip(attempts))
+            .map(|(number, (row, attempts))| as_scored(&rows(number, &[row]), attempts))
             .collect();
         let batch = concat_batches(&batches[0].schema(), &batches).unwrap();
         let pairs = [
@@ -195,6 +201,48 @@ fn rows_that_came_in_take_their_places_and_all_others_stay_as_they_were() {
         [2, 5, 5],
         "attempts of both passes"
     );
+}
+
+#[test]
+fn what_was_answered_stays_where_the_host_was_not_asked_again() {
+    let lab = Lab::new();
+    let suspended = || row("late", Some("host-suspended"));
+    // The second one went by another host before, which was asked.
+    let fresh = lab.fresh_after([suspended(), suspended()], [0, 1]);
+    assert!(lab.merge(&fresh, false));
+    let after = read(lab.old.path.as_file().unwrap());
+    assert_eq!(after.slice(12, 1), old_rows().slice(12, 1));
+    let reason = |row: usize| column_texts(&after, "reject")[row].clone().unwrap();
+    assert_eq!([12, 26].map(reason), ["timed-out", "host-suspended"]);
+    let merged = Footer::read(lab.old.path.as_file().unwrap()).unwrap();
+    let counts = crate::record::counts_of(&merged).unwrap();
+    assert_eq!(counts.rejected["timed-out"], 1);
+}
+
+#[test]
+fn rows_that_were_never_asked_for_are_told_apart() {
+    let folder = tempfile::tempdir().unwrap();
+    let reasons = [
+        "server-error",
+        "host-suspended",
+        "not-found",
+        "host-suspended",
+        "dns",
+    ];
+    let all: Vec<Row> = reasons
+        .iter()
+        .map(|reason| row("a", Some(reason)))
+        .collect();
+    let file = write(
+        &folder.path().join("a.parquet"),
+        &as_scored(&rows(7, &all), 1),
+        &[],
+    );
+    let (numbers, asked) = Retry::transient().numbers(&file, 7).unwrap();
+    assert_eq!(numbers.each().collect::<Vec<_>>(), [7, 8, 10, 11]);
+    assert_eq!(asked.each().collect::<Vec<_>>(), [7, 11]);
+    let contained = (6..13).filter(|number| asked.contains(*number));
+    assert_eq!(contained.collect::<Vec<_>>(), [7, 11]);
 }
 
 #[test]

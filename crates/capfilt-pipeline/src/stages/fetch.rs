@@ -16,6 +16,7 @@ use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use futures::future::BoxFuture;
 use futures::{FutureExt, Stream};
 
+use crate::numbers::Numbers;
 use crate::operator::{Asked, Operator, RowWork, for_each_row};
 use crate::row::{
     Place, Rejection, column, image_at, image_with_bytes, numbers, reject, replace, text_at, texts,
@@ -28,6 +29,8 @@ use crate::window::{self, Window};
 pub(crate) struct Fetch {
     pub(crate) stage: String,
     pub(crate) options: FetchOptions,
+    /// Rows that were asked for in an earlier pass.
+    pub(crate) asked: Numbers,
 }
 
 impl Operator for Fetch {
@@ -108,6 +111,7 @@ impl RowWork for Fetching {
         let number = numbers(batch)?.value(row);
         let (shelf, window) = (Arc::clone(&self.shelf), self.window.clone());
         let fetch = Arc::clone(&self.fetch);
+        let was_asked = fetch.asked.contains(number);
         Ok(Asked::work(async move {
             let fetcher = shelf.fetcher(&fetch.stage, &fetch.options).await?;
             let Some(window) = window else {
@@ -117,7 +121,7 @@ impl RowWork for Fetching {
                 window,
                 row: number,
             };
-            let fetched = fetcher.fetch_into(&url, &room).await;
+            let fetched = fetcher.fetch_into(&url, &room, was_asked).await;
             match &fetched.body {
                 Some(body) => room.window.hold(number, body.len() as u64),
                 // Another may have the room that it was given.

@@ -155,22 +155,6 @@ async fn a_pause_that_a_host_asks_for_is_kept_by_all() {
 }
 
 #[tokio::test]
-async fn a_host_that_only_fails_is_left_alone_after_a_while() {
-    let server = Server::start().await;
-    let fetcher = Fetcher::new(&FetchOptions {
-        retries: 0,
-        ..options()
-    })
-    .unwrap();
-    let mut last = Vec::new();
-    for _ in 0..40 {
-        last = outcomes(&fetcher, &server, &["/status/500"]).await;
-    }
-    assert_eq!(last, [Outcome::HostSuspended]);
-    assert_eq!(server.seen().requests["/status/500"], 10);
-}
-
-#[tokio::test]
 async fn the_user_agent_says_whom_to_ask() {
     let server = Server::start().await;
     let contact = FetchOptions {

@@ -7,6 +7,7 @@ async fn fetched(given: &[Row]) -> RecordBatch {
     let stage = Fetch {
         stage: "fetch".to_owned(),
         options: FetchOptions::default(),
+        asked: Numbers::default(),
     };
     let batches: Vec<RecordBatch> = Arc::new(stage)
         .rows(input(vec![Ok(rows(0, given))]), Arc::default())

@@ -19,14 +19,14 @@ const PATHS: [&str; 7] = [
     "/untold.png",
 ];
 
-struct Scene {
-    server: FixtureServer,
-    work: Work,
+pub(crate) struct Scene {
+    pub(crate) server: FixtureServer,
+    pub(crate) work: Work,
 }
 
 impl Scene {
     /// A pipeline with these stages over one shard of a row for each path, in pieces of four.
-    fn new(stages: &str) -> Self {
+    pub(crate) fn new(stages: &str) -> Self {
         let server = FixtureServer::start();
         for (path, side, seed) in [
             ("/a.png", 96, 1),
@@ -50,14 +50,14 @@ impl Scene {
         Self { server, work }
     }
 
-    fn edit(&self, from: &str, to: &str) {
+    pub(crate) fn edit(&self, from: &str, to: &str) {
         let text = self.work.pipeline_text();
         assert!(text.contains(from), "`{from}` is not in\n{text}");
         self.work.write_pipeline(&text.replacen(from, to, 1));
     }
 
     /// The paths that `act` asked for.
-    fn asked(&self, act: impl FnOnce() -> Ran) -> (Vec<&'static str>, Ran) {
+    pub(crate) fn asked(&self, act: impl FnOnce() -> Ran) -> (Vec<&'static str>, Ran) {
         let before = PATHS.map(|path| self.server.requests(path));
         let ran = act();
         let asked = PATHS.iter().zip(before);
@@ -68,7 +68,7 @@ impl Scene {
     /// Runs the edited pipeline, and asserts what it asked for, which models it opened, what it said,
     /// and that its rows are those of a run from nothing.
     #[track_caller]
-    fn assert_redone(&self, asked: &[&str], opened: &[&str], why: &str) {
+    pub(crate) fn assert_redone(&self, asked: &[&str], opened: &[&str], why: &str) {
         let (got, ran) = self.asked(|| self.work.run().expect_code(0));
         assert_eq!(got, asked, "{}", ran.stderr);
         assert_eq!(models_of(&ran), opened, "{}", ran.stderr);
@@ -105,7 +105,7 @@ impl Scene {
 }
 
 /// The stages whose models were opened, sorted.
-fn models_of(ran: &Ran) -> Vec<String> {
+pub(crate) fn models_of(ran: &Ran) -> Vec<String> {
     let lines = ran
         .stderr
         .lines()
@@ -125,7 +125,7 @@ fn models_of(ran: &Ran) -> Vec<String> {
     stages
 }
 
-fn stages_with_models() -> String {
+pub(crate) fn stages_with_models() -> String {
     format!(
         "[[stage]]\nwhere-text = \"length(text) > 4\"\n\
          [[stage]]\nfetch = {{ retries = 0, allow-networks = [\"127.0.0.0/8\"] }}\n\

@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 
-use capfilt_data::{Footer, FooterError, Location, ShardsError, find_shards, shards_below};
+use capfilt_data::{
+    Footer, FooterError, Location, ShardsError, absolute, find_shards, shards_below,
+};
 use capfilt_models::DecodingError;
 use capfilt_schedule::Schedule;
 use capfilt_train::data::{DataSource, Loading};
@@ -144,12 +146,6 @@ fn image() -> String {
 
 fn text() -> String {
     "text".to_owned()
-}
-
-/// A path that counts from everywhere.
-pub(crate) fn absolute(path: &Path) -> PathBuf {
-    let path = Path::new(".").join(path);
-    std::path::absolute(&path).unwrap_or(path)
 }
 
 /// A bootstrap file that cannot be used.

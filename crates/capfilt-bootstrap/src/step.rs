@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
-use capfilt_data::Source;
+use capfilt_data::{Source, absolute};
 use capfilt_models::Decoding;
 use capfilt_train::data::DataSource;
 use capfilt_train::{Checkpoints, Family, Mode, Positive, Start, TrainFile};
@@ -11,7 +11,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use crate::arm::Keep;
-use crate::file::{BootstrapFile, Phase, absolute};
+use crate::file::{BootstrapFile, Phase};
 
 /// Where things lie below the output folder.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -28,6 +28,12 @@ pub struct LocationError {
     pub reason: String,
 }
 
+/// `path` as it counts from everywhere, whatever the current folder is then.
+pub fn absolute(path: &Path) -> PathBuf {
+    let path = Path::new(".").join(path);
+    std::path::absolute(&path).unwrap_or(path)
+}
+
 impl Location {
     /// What `path` names: an object for `s3://bucket/key`, `gs://bucket/key` and
     /// `az://container/key`, else a file. Keys are taken as they are written, without

@@ -44,6 +44,7 @@ mod file;
 mod hosts;
 mod http;
 mod memory;
+mod named;
 #[cfg(feature = "cloud")]
 mod object;
 pub mod opt_out;
@@ -64,6 +65,7 @@ use std::path::PathBuf;
 pub use bytes::Bytes;
 
 pub use crate::fetcher::{Fetcher, Room};
+pub use crate::named::NamedFolder;
 pub use crate::options::{FetchOptions, Scheme};
 pub use crate::outcome::{Fetched, Outcome};
 pub use crate::resolve::Lookup;

@@ -2,13 +2,17 @@
 //! entries of such lists are compared.
 
 use std::collections::HashSet;
-use std::io::{self, BufRead, BufReader};
+use std::io::{self, BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 
 use sha2::{Digest, Sha256};
 use url::Url;
 
 use crate::FetchError;
+
+mod check;
+
+pub use check::OptOutCheck;
 
 /// The lists of one fetcher.
 #[derive(Debug, Default)]
@@ -48,6 +52,11 @@ impl OptOuts {
         }
         let host = host_key(url.host_str()?);
         and_above(&host).find_map(|name| self.domains.get(name).map(String::as_str))
+    }
+
+    /// Whether a list has just this domain, as it is compared.
+    pub(crate) fn has_domain(&self, domain: &str) -> bool {
+        self.domains.contains(domain)
     }
 
     /// Whether a list has the digest of `url`, as it stands in the row or in its normal form.
@@ -110,17 +119,60 @@ pub fn digest_of(hex: &str) -> Option<[u8; 32]> {
     Some(digest)
 }
 
+/// Identifies what stands in lists of domains and of URL digests, in whatever order they are named;
+/// nothing where there is none.
+pub(crate) fn digest(domains: &[PathBuf], urls: &[PathBuf]) -> Result<Option<String>, FetchError> {
+    if domains.is_empty() && urls.is_empty() {
+        return Ok(None);
+    }
+    let mut all = Sha256::new();
+    for lists in [domains, urls] {
+        let digests = lists.iter().map(|path| digest_of_file(path));
+        let mut digests = digests.collect::<Result<Vec<_>, _>>()?;
+        digests.sort_unstable();
+        all.update((digests.len() as u64).to_le_bytes());
+        for digest in digests {
+            all.update(digest);
+        }
+    }
+    Ok(Some(hex(&all.finalize())))
+}
+
+/// `digest` in hexadecimal.
+fn hex(digest: &[u8]) -> String {
+    let halves = digest.iter().flat_map(|byte| [byte >> 4, byte & 15]);
+    halves
+        .filter_map(|half| char::from_digit(u32::from(half), 16))
+        .collect()
+}
+
+fn digest_of_file(path: &Path) -> Result<[u8; 32], FetchError> {
+    let unreadable = |source| unreadable(path, source);
+    let mut file = fs_err::File::open(path).map_err(unreadable)?;
+    let mut digest = Sha256::new();
+    let mut block = vec![0; 1 << 16];
+    loop {
+        match file.read(&mut block).map_err(unreadable)? {
+            0 => return Ok(digest.finalize().into()),
+            read => digest.update(&block[..read]),
+        }
+    }
+}
+
+fn unreadable(path: &Path, source: io::Error) -> FetchError {
+    FetchError::OptOutList {
+        path: path.to_owned(),
+        source,
+    }
+}
+
 fn each_line(
     path: &Path,
     mut take: impl FnMut(&str) -> Result<(), &'static str>,
 ) -> Result<(), FetchError> {
-    let unreadable = |source: io::Error| FetchError::OptOutList {
-        path: path.to_owned(),
-        source,
-    };
-    let file = fs_err::File::open(path).map_err(unreadable)?;
+    let file = fs_err::File::open(path).map_err(|source| unreadable(path, source))?;
     for (number, line) in BufReader::new(file).lines().enumerate() {
-        let line = line.map_err(unreadable)?;
+        let line = line.map_err(|source| unreadable(path, source))?;
         let line = line.trim();
         if line.is_empty() || line.starts_with('#') {
             continue;

@@ -2,13 +2,16 @@
 
 use std::net::IpAddr;
 use std::num::NonZeroUsize;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use ipnet::IpNet;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::FetchError;
+use crate::named::NamedFolder;
+use crate::opt_out;
 use crate::units::{ByteSize, Timeout};
 
 /// How pictures are fetched.
@@ -59,7 +62,8 @@ pub struct FetchOptions {
     /// Folder that `file:` URLs may name files of. Without it no `file:` URL is read. Symbolic
     /// links cannot lead out of it.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub folder: Option<PathBuf>,
+    #[schemars(with = "Option<PathBuf>")]
+    pub folder: Option<NamedFolder>,
     /// Buckets of object stores that URLs may name pictures of, like `s3://bucket/photos`; also
     /// `gs:` and `az:`. Credentials come from the environment, as the stores' own tools take them.
     /// Without it no such URL is read.
@@ -174,10 +178,12 @@ impl Default for FetchOptions {
 impl FetchOptions {
     /// These options without those that say how fast, by which way and how patiently, and not what
     /// comes of a URL: what runs out of patience may go better another time, and has its reason.
+    /// The folder counts as it was written. Lists of opt-outs do not count: a list that changed is
+    /// held against the rows that are there ([`OptOutCheck`](opt_out::OptOutCheck)).
     #[must_use]
     pub fn what_counts(&self) -> Self {
         let defaults = Self::default();
-        Self {
+        let mut counts = Self {
             concurrency: defaults.concurrency,
             per_host: defaults.per_host,
             per_host_interval: None,
@@ -188,18 +194,42 @@ impl FetchOptions {
             idle_timeout: defaults.idle_timeout,
             host_wait: defaults.host_wait,
             retries: defaults.retries,
+            folder: self.folder.as_ref().map(NamedFolder::what_counts),
             contact: None,
+            opt_out_domains: Vec::new(),
+            opt_out_urls: Vec::new(),
             name_servers: Vec::new(),
             proxy: None,
             ..self.clone()
+        };
+        // These are sets. (`schemes` and `buckets` are told in their order.)
+        for kind in &mut counts.content_types {
+            kind.make_ascii_lowercase();
+        }
+        counts.content_types.sort_unstable();
+        counts.content_types.dedup();
+        counts.allow_networks.sort_unstable();
+        counts.allow_networks.dedup();
+        counts.unverified_hosts.sort_unstable();
+        counts.unverified_hosts.dedup();
+        counts
+    }
+
+    /// Makes the paths that the options name independent of the current folder: `anchored` says where
+    /// a path lies.
+    pub fn anchor(&mut self, anchored: impl Fn(&Path) -> PathBuf) {
+        if let Some(folder) = &mut self.folder {
+            folder.anchor(&anchored);
+        }
+        let lists = self.opt_out_domains.iter_mut();
+        for list in lists.chain(&mut self.opt_out_urls) {
+            *list = anchored(list);
         }
     }
 
-    /// The paths that the options name.
-    pub fn paths_mut(&mut self) -> impl Iterator<Item = &mut PathBuf> {
-        self.folder
-            .iter_mut()
-            .chain(&mut self.opt_out_domains)
-            .chain(&mut self.opt_out_urls)
+    /// Identifies what stands in the lists of opt-outs, wherever they lie and in whatever order they
+    /// are named; nothing where none is. Reads them once, without understanding them.
+    pub fn opt_outs(&self) -> Result<Option<String>, FetchError> {
+        opt_out::digest(&self.opt_out_domains, &self.opt_out_urls)
     }
 }

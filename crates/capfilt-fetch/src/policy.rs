@@ -67,7 +67,7 @@ impl Refusal {
 pub(crate) struct Policy {
     options: FetchOptions,
     networks: Networks,
-    opt_outs: OptOuts,
+    pub(crate) opt_outs: OptOuts,
     /// The buckets that objects may be read of, as they were named.
     pub(crate) buckets: Vec<Url>,
 }
@@ -199,7 +199,7 @@ impl Policy {
         }
     }
 
-    fn admit_http(&self, mut url: Url) -> Result<Url, Refusal> {
+    pub(crate) fn admit_http(&self, mut url: Url) -> Result<Url, Refusal> {
         // No redirect leads to a `data:` URL, wherever those are allowed as input.
         let web = [Scheme::Http, Scheme::Https];
         let scheme = web

@@ -14,7 +14,7 @@ use crate::keep::Rule;
 use crate::load::{Pipeline, reload};
 use crate::lock::OutputLock;
 use crate::manifest;
-use crate::record::{IMAGES, PIPELINE, RunFile, now};
+use crate::record::{IMAGES, RunFile, now};
 use crate::removal;
 use crate::strangers::DatasetCounts;
 
@@ -170,7 +170,7 @@ fn one(
     let paths = PieceFiles::new(output, file);
     let scored = Footer::read(&paths.scored)?;
     let is_of_run = record.has_shard_of(&scored);
-    if is_of_run && scored.value(PIPELINE) != Some(&record.digests.pipeline) {
+    if is_of_run && !record.made(&scored) {
         return Ok(None);
     }
     let stored = scored.value(IMAGES).unwrap_or("all");

@@ -65,6 +65,22 @@ impl PieceFiles {
         }
     }
 
+    /// Deletes the piece if it is damaged, as the `error` says: nobody can tell what is in it, and the
+    /// run makes it again. What cannot be read now, but is whole, or says nothing about itself, is not
+    /// deleted: that is an error.
+    pub(crate) fn delete_damaged(&self, error: FooterError) -> Result<(), RunError> {
+        match Footer::read(&self.scored).and_then(|footer| footer.verify()) {
+            Ok(()) | Err(FooterError::Io(_)) => return Err(RunError::Piece(error)),
+            Err(_) => {}
+        }
+        let (piece, error) = (&self.scored, chain(&error));
+        tracing::warn!(%piece, error, "a finished piece is damaged and deleted; it is made again");
+        for path in [&self.scored, &self.dataset, &self.rejected] {
+            path.remove()?;
+        }
+        Ok(())
+    }
+
     /// Whether the derived files follow from `scored`, by whatever decision.
     pub(crate) fn follow(&self, scored: &Footer, dataset: Dataset) -> bool {
         follows(&self.rejected, scored).is_some()

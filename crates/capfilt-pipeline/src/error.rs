@@ -77,6 +77,15 @@ pub enum PipelineErrorKind {
         #[source]
         source: PackageError,
     },
+    /// A list of opt-outs that cannot be used.
+    #[error("stage `{stage}`")]
+    OptOuts {
+        /// Name of the stage.
+        stage: String,
+        /// What is wrong.
+        #[source]
+        source: FetchError,
+    },
     /// A URL that cannot be used.
     #[error("`{key}`")]
     Location {

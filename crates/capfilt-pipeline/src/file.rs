@@ -44,6 +44,33 @@ pub struct PipelineFile {
     pub sink: SinkTable,
 }
 
+impl PipelineFile {
+    /// The file without the places of what it names.
+    pub(crate) fn without_places(&self) -> Self {
+        let mut file = self.clone();
+        file.after = None;
+        file.source.shards.0.clear();
+        file.sink.output = None;
+        for stage in &mut file.stage {
+            if let Some(fetch) = &mut stage.fetch {
+                fetch.folder = None;
+                fetch.opt_out_domains.clear();
+                fetch.opt_out_urls.clear();
+            }
+            if let Some(dedup) = &mut stage.dedup {
+                dedup.against.clear();
+            }
+            if let Some(caption) = &mut stage.caption {
+                caption.model.clear();
+            }
+            if let Some(score) = &mut stage.score {
+                score.model.clear();
+            }
+        }
+        file
+    }
+}
+
 /// Where rows come from.
 #[derive(Clone, Debug, Deserialize, JsonSchema, PartialEq, Serialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]

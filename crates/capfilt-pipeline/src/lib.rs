@@ -29,6 +29,7 @@ mod lock;
 mod manifest;
 mod numbers;
 mod operator;
+mod opt_outs;
 mod pass;
 mod piece;
 mod plan;

@@ -3,8 +3,7 @@
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
-use capfilt_data::{Location, shards_below};
-use capfilt_fetch::FetchOptions;
+use capfilt_data::{Location, absolute, shards_below};
 use toml::Value;
 use toml::de::Error as TomlError;
 
@@ -85,7 +84,7 @@ fn parse(text: &str, path: &Path, overrides: &Overrides) -> Result<Pipeline, Pip
         file = with_settings(table, &overrides.set)?;
     }
     let folder = path.parent().unwrap_or_else(|| Path::new(""));
-    anchor(&mut file, folder);
+    anchor(&mut file, &absolute(folder));
     if !overrides.inputs.is_empty() {
         file.source.shards.0.clone_from(&overrides.inputs);
     }
@@ -135,7 +134,7 @@ pub(crate) fn value(key: impl Into<String>, message: impl Into<String>) -> Pipel
     }
 }
 
-/// Makes the paths of the file independent of the current folder.
+/// Makes the paths of the file, which is in `folder`, independent of the current folder.
 fn anchor(file: &mut PipelineFile, folder: &Path) {
     for shards in &mut file.source.shards.0 {
         *shards = shards_below(folder, shards);
@@ -151,7 +150,9 @@ fn anchor(file: &mut PipelineFile, folder: &Path) {
     for stage in &mut file.stage {
         paths.extend(stage.caption.as_mut().map(|caption| &mut caption.model));
         paths.extend(stage.score.as_mut().map(|score| &mut score.model));
-        paths.extend(stage.fetch.iter_mut().flat_map(FetchOptions::paths_mut));
+        if let Some(fetch) = &mut stage.fetch {
+            fetch.anchor(|path| folder.join(path));
+        }
     }
     for path in paths {
         *path = folder.join(&*path);

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use capfilt_data::{Footer, FooterError, Piece, Scratch};
+use capfilt_data::{Footer, FooterError, Piece, Reject, Scratch};
 use capfilt_models::Stop;
 use datafusion::execution::TaskContext;
 use datafusion::prelude::SessionConfig;
@@ -14,10 +14,11 @@ use crate::derive::{PieceFiles, derive};
 use crate::error::{PieceFailure, RunError};
 use crate::file::Images;
 use crate::numbers::Numbers;
+use crate::opt_outs::Released;
 use crate::pass::{Pass, Stored};
 use crate::plan::{Plan, ShardPlan};
 use crate::progress::Tally;
-use crate::record::{PASSES, PROVIDER, RUNTIME, counts_of, pairs};
+use crate::record::{OPT_OUTS, PASSES, PROVIDER, RUNTIME, counts_of, pairs};
 use crate::removal::Removals;
 use crate::restore::split;
 use crate::retry::{Retry, images, merge};
@@ -77,6 +78,16 @@ pub(crate) struct Again {
     pub(crate) recovered: u64,
 }
 
+impl Again {
+    /// Both.
+    const fn and(self, other: Self) -> Self {
+        Self {
+            retried: self.retried + other.retried,
+            recovered: self.recovered + other.recovered,
+        }
+    }
+}
+
 /// What all pieces of a run share.
 #[derive(Clone)]
 pub(crate) struct PieceRun {
@@ -91,6 +102,8 @@ pub(crate) struct PieceRun {
     pub(crate) derives: bool,
     /// What somebody asked to take out.
     pub(crate) removals: Arc<Removals>,
+    /// Rows of finished pieces that no list of opt-outs names any more.
+    pub(crate) released: Arc<Released>,
     /// What was found by the stage that looks for duplicates, by the piece's name.
     pub(crate) duplicates: Arc<HashMap<String, Arc<Duplicates>>>,
 }
@@ -119,7 +132,9 @@ impl PieceRun {
                 self.again(todo, &files, Retry::default()).await?
             }
             Task::Reuse { retry: true, .. } | Task::Retry => {
-                self.again(todo, &files, self.retry.clone()).await?
+                let first = self.fetch_released(todo, &files).await?;
+                let then = self.again(todo, &files, self.retry.clone()).await?;
+                first.and(then)
             }
             Task::Decide => Again::default(),
         };
@@ -203,6 +218,12 @@ impl PieceRun {
             _ => "1".to_owned(),
         };
         let mut pairs = self.pairs(todo, &passes);
+        if matches!(todo.task, Task::Reuse { retry: true, .. })
+            && self.released_of(&todo.piece).is_some()
+        {
+            // They have still to be fetched.
+            pairs.retain(|(key, _)| key != OPT_OUTS);
+        }
         for key in [RUNTIME, PROVIDER] {
             pairs.push((
                 key.to_owned(),
@@ -254,6 +275,40 @@ impl PieceRun {
         .await
         .and_then(|found| found)
         .map_err(PieceFailure::Run)?;
+        let pairs = self.pairs(todo, "2");
+        self.once_more(todo, files, old, (numbers, before), pairs, is_due)
+            .await
+    }
+
+    /// Takes the rows through the stages that left because a list of opt-outs named them, and that none
+    /// names any more. They have their first try.
+    async fn fetch_released(&self, todo: &Todo, files: &PieceFiles) -> Result<Again, PieceFailure> {
+        let Some(numbers) = self.released_of(&todo.piece).cloned() else {
+            return Ok(Again::default());
+        };
+        let rows = numbers.each().count() as u64;
+        let before = ScoredCounts {
+            rows,
+            rejected: [(Reject::OptedOut.as_str().to_owned(), rows)].into(),
+            ..ScoredCounts::default()
+        };
+        let pairs = self.pairs(todo, "1");
+        self.once_more(todo, files, footer(files)?, (numbers, before), pairs, true)
+            .await
+    }
+
+    /// Takes the rows `numbers` of the piece in `old`, in which they count as `before`, through the stages,
+    /// and what came of them into `scored`: always, or where one came in.
+    async fn once_more(
+        &self,
+        todo: &Todo,
+        files: &PieceFiles,
+        old: Footer,
+        (numbers, before): (Numbers, ScoredCounts),
+        pairs: Vec<(String, String)>,
+        always: bool,
+    ) -> Result<Again, PieceFailure> {
+        let first = todo.piece.first;
         // What was counted when the piece was scored is counted anew; an earlier run's is not yet.
         let tally = todo.task.passes_all_rows().then_some(&self.tally);
         if let Some(tally) = tally {
@@ -265,7 +320,7 @@ impl PieceRun {
             numbers: numbers.clone(),
             stored: None,
             path: scratch.path().clone(),
-            pairs: self.pairs(todo, "2"),
+            pairs,
             images: images(&old),
             again: true,
             asked,
@@ -282,7 +337,7 @@ impl PieceRun {
             retried: before.rows,
             recovered: fresh.rows().saturating_sub(left),
         };
-        if is_due || again.recovered > 0 {
+        if always || again.recovered > 0 {
             let stop = self.stop.clone();
             let merged = in_background(move || {
                 let merged = merge(&old, first, &fresh, &numbers, &|| stop.is_stopped());
@@ -323,6 +378,11 @@ impl PieceRun {
             written.map_err(failed)?;
         }
         Ok(())
+    }
+
+    /// The rows of `piece` that no list of opt-outs names any more, if there are any.
+    pub(crate) fn released_of(&self, piece: &Piece) -> Option<&Numbers> {
+        self.released.get(&piece.to_string())
     }
 
     fn shard(&self, todo: &Todo) -> &ShardPlan {

@@ -20,7 +20,7 @@ use crate::load::Pipeline;
 use crate::recipe::Recipe;
 use crate::source::{Mapping, find, identity, open_all};
 use crate::stages::{Decode, Dedup, Stage, Verb};
-use crate::{record, row};
+use crate::{opt_outs, record, row};
 
 /// Folder below the output for hashes of evaluation sets.
 const EVALUATION: &str = ".evaluation";
@@ -34,6 +34,8 @@ pub struct Plan {
     pub(crate) packages: HashMap<PathBuf, Arc<Package>>,
     /// Everything that `scored` depends on besides the input.
     pub(crate) recipe: Recipe,
+    /// Identifies the lists of opt-outs that rows are held against.
+    pub(crate) opt_outs: String,
     /// The evaluation sets, from their pictures to hashes.
     pub(crate) evaluation: Option<Arc<Self>>,
 }
@@ -107,6 +109,7 @@ fn build(pipeline: &Pipeline) -> Result<Plan, PipelineErrorKind> {
         failed,
         packages,
         recipe,
+        opt_outs: opt_outs::digest(&pipeline.stages)?,
         evaluation,
     };
     let pieces: Vec<(&ShardPlan, &Piece)> = plan.each_piece().collect();

@@ -1,6 +1,6 @@
 //! What is written down about a run: `run.json`, and the key-value pairs of every piece.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use capfilt_data::{Footer, Location, Piece, RECIPE};
@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use crate::counts::{DecidedCounts, ScoredCounts};
 use crate::error::{RunError, chain};
 use crate::file::{Images, PipelineFile};
+use crate::opt_outs;
 use crate::plan::{Plan, ShardPlan};
 use crate::recipe::{Change, StageKey};
 use crate::resume::{Standing, standings};
@@ -25,8 +26,13 @@ pub(crate) const PIPELINE: &str = "capfilt.pipeline";
 pub(crate) const SHARD: &str = "capfilt.shard";
 /// Key of the number of a piece's first row in its shard.
 pub(crate) const FIRST: &str = "capfilt.first-row";
+/// Key of the digest of the lists of opt-outs that a piece was held against. Without it, it has still to
+/// be held against some.
+pub(crate) const OPT_OUTS: &str = "capfilt.opt-outs";
 /// Key of the identity of a piece's shard.
 pub(crate) const INPUT: &str = "capfilt.input";
+/// Key of what identifies a piece's shard whenever that was written; not of one in a store.
+pub(crate) const INPUT_SAMPLE: &str = "capfilt.input-sample";
 /// Key of the digest of the decision.
 pub(crate) const DECISION: &str = "capfilt.decision";
 /// Key of the digest of which candidates are kept: two decisions may keep the same.
@@ -49,8 +55,9 @@ pub(crate) const IMAGES: &str = "capfilt.images";
 /// Key of how often the rows that fail in passing were tried, counted from 1.
 pub(crate) const PASSES: &str = "capfilt.passes";
 
-/// Form of `run.json` that this version writes.
-const FORMAT: u32 = 1;
+/// Form of `run.json` that this version writes. Programs that know only 1 would make all again, by their
+/// rule of what a piece was made with.
+const FORMAT: u32 = 2;
 
 /// How far a run got.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
@@ -112,6 +119,12 @@ pub struct Digests {
     pub packages: BTreeMap<String, String>,
     /// Of the file of ONNX Runtime.
     pub runtime: Option<String>,
+    /// Of the lists of opt-outs that every finished piece of the shards was held against.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub opt_outs: Option<String>,
+    /// What `pipeline` was by the rule of earlier versions, in pieces of theirs that stand.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub earlier: BTreeSet<String>,
 }
 
 /// One shard.
@@ -213,6 +226,10 @@ impl RunFile {
                 decision: pipeline.keep.digest(),
                 packages: plan.package_digests(),
                 runtime: previous.and_then(|previous| previous.digests.runtime.clone()),
+                opt_outs: previous
+                    .and_then(|previous| previous.digests.opt_outs.clone())
+                    .filter(|held| *held == plan.opt_outs),
+                earlier: BTreeSet::new(),
             },
             inputs: plan.shards.iter().map(InputRecord::of).collect(),
             failed: plan
@@ -265,6 +282,26 @@ impl RunFile {
         let shard = scored.value(SHARD);
         let mut inputs = self.inputs.iter();
         inputs.any(|input| Some(input.shard.as_str()) == shard)
+    }
+
+    /// Whether the last run brought the piece `scored` past all stages, or left it so.
+    pub(crate) fn made(&self, scored: &Footer) -> bool {
+        let digest = scored.value(PIPELINE);
+        digest == Some(&self.digests.pipeline)
+            || digest.is_some_and(|digest| self.digests.earlier.contains(digest))
+    }
+
+    /// Whether `other` says the same of what the output depends on, wherever all of it lies: what is
+    /// named counts by its content.
+    pub(crate) fn depends_as(&self, other: &Self) -> bool {
+        let lies_nowhere = |input: &InputRecord| InputRecord {
+            path: String::new(),
+            ..input.clone()
+        };
+        let inputs = |run: &Self| run.inputs.iter().map(lies_nowhere).collect::<Vec<_>>();
+        self.pipeline.without_places() == other.pipeline.without_places()
+            && self.digests.packages == other.digests.packages
+            && inputs(self) == inputs(other)
     }
 
     /// Writes `run.json`, whole or not at all.
@@ -322,14 +359,18 @@ pub(crate) fn pairs(plan: &Plan, shard: &ShardPlan, piece: &Piece) -> Vec<(Strin
         (RECIPE, serde_json::json!(plan.recipe).to_string()),
         (SHARD, shard.shard.to_string()),
         (FIRST, piece.first.to_string()),
+        (OPT_OUTS, plan.opt_outs.clone()),
         (INPUT, shard.identity.clone()),
         (DECISION, plan.pipeline.keep.digest()),
         (PACKAGES, json(plan.package_digests())),
         (PRECISION, json(plan.precisions())),
         (IMAGES, images),
     ];
+    // Without it, a copy of the shard is taken for another one.
+    let sample = shard.footer.sample().ok().flatten();
     pairs
         .into_iter()
+        .chain(sample.map(|sample| (INPUT_SAMPLE, sample)))
         .map(|(key, value)| (key.to_owned(), value))
         .collect()
 }
@@ -425,6 +466,11 @@ pub(crate) fn outlook(plan: &Plan) -> Vec<String> {
         },
         |strangers| strangers.told(output),
     );
+    let held = opt_outs::waiting(plan);
+    if held > 0 {
+        let what = "will be held against lists of opt-outs".to_owned();
+        reasons.insert(what, held);
+    }
     reasons
         .into_iter()
         .map(|(what, pieces)| format!("{pieces} pieces {what}"))

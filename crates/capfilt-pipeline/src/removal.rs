@@ -22,7 +22,7 @@ mod record;
 mod request;
 mod rows;
 
-pub(crate) use apply::finish;
+pub(crate) use apply::{PAGE, finish};
 pub use apply::{RemovalReport, remove};
 pub use list::{ListError, ListErrorKind, RequestLine, RequestList};
 pub(crate) use record::Removals;

@@ -38,7 +38,7 @@ const PICTURE: &str = "image.path";
 
 /// What the stages that stand are called.
 #[derive(Clone, Debug, Default)]
-struct Stand {
+pub(crate) struct Stand {
     all: HashSet<String>,
     scorers: HashSet<String>,
     has_fetch: bool,
@@ -46,7 +46,7 @@ struct Stand {
 }
 
 impl Stand {
-    fn of(stages: &[Stage]) -> Self {
+    pub(crate) fn of(stages: &[Stage]) -> Self {
         let mut stand = Self::default();
         for stage in stages {
             stand.all.insert(stage.name.clone());
@@ -62,12 +62,16 @@ impl Stand {
         stand
     }
 
-    fn has(&self, name: Option<&str>) -> bool {
+    pub(crate) fn has(&self, name: Option<&str>) -> bool {
         name.is_some_and(|name| self.all.contains(name))
     }
 
     /// The candidates of each stored row as they were.
-    fn restored(&self, stored: &RecordBatch, source: Source) -> Result<Vec<Vec<Candidate>>> {
+    pub(crate) fn restored(
+        &self,
+        stored: &RecordBatch,
+        source: Source,
+    ) -> Result<Vec<Vec<Candidate>>> {
         let web = texts(stored, columns::TEXT)?;
         let dropped_by = texts(stored, columns::TEXT_DROPPED_BY)?;
         let candidates = row::candidates(stored)?.into_iter().enumerate();

@@ -1,6 +1,6 @@
 //! What an output folder already has.
 
-use capfilt_data::{FooterError, Piece};
+use capfilt_data::{Footer, FooterError, Piece};
 
 use crate::at_once::at_once;
 use crate::counts::{DecidedCounts, ScoredCounts};
@@ -8,7 +8,7 @@ use crate::derive::{PieceFiles, finished};
 use crate::file::Images;
 use crate::plan::{Plan, ShardPlan};
 use crate::recipe::{Change, Recipe};
-use crate::record::{IMAGES, INPUT, counts_of};
+use crate::record::{IMAGES, INPUT, INPUT_SAMPLE, PIPELINE, counts_of};
 use crate::retry::Retry;
 
 /// How a piece stands.
@@ -31,6 +31,8 @@ pub(crate) enum Standing {
         input_changed: bool,
         /// Whether rows that failed in passing are still to be tried a second time.
         due: bool,
+        /// The digest of what it was made with, by the rule of the version that made it.
+        made_with: String,
     },
 }
 
@@ -45,7 +47,8 @@ fn standing(plan: &Plan, shard: &ShardPlan, piece: &Piece) -> Result<Standing, F
     let Some(footer) = finished(&files.scored)? else {
         return Ok(Standing::Missing);
     };
-    let input_changed = footer.value(INPUT) != Some(shard.identity.as_str());
+    let input_changed =
+        footer.value(INPUT) != Some(shard.identity.as_str()) && !is_copied(shard, &footer);
     if footer.rows() != piece.rows {
         return Ok(Standing::Again(if input_changed {
             "the shard has another number of rows".to_owned()
@@ -89,6 +92,16 @@ fn standing(plan: &Plan, shard: &ShardPlan, piece: &Piece) -> Result<Standing, F
         decided,
         input_changed,
         due: !input_changed && Retry::due(&footer, &scored).is_some(),
+        made_with: footer.value(PIPELINE).unwrap_or_default().to_owned(),
         scored,
     })
+}
+
+/// Whether `shard` is just what the piece `scored` was made of, written at another time. A piece of version
+/// 1 cannot tell.
+fn is_copied(shard: &ShardPlan, scored: &Footer) -> bool {
+    let sample = || shard.footer.sample().ok().flatten();
+    scored
+        .value(INPUT_SAMPLE)
+        .is_some_and(|known| sample().as_deref() == Some(known))
 }

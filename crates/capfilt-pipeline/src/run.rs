@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use capfilt_data::remove_leftovers;
+use capfilt_data::{Piece, remove_leftovers};
 use capfilt_models::{Stop, runtime};
 use futures::future::BoxFuture;
 use futures::stream::FuturesUnordered;
@@ -22,6 +22,7 @@ use crate::error::{PieceFailure, RunError, chain};
 use crate::load::Pipeline;
 use crate::lock::OutputLock;
 use crate::manifest;
+use crate::opt_outs::{self, Released};
 use crate::piece::{Done, PieceRun, Task, Todo};
 use crate::plan::{Plan, check};
 use crate::progress::{Progress, Tally};
@@ -99,12 +100,17 @@ pub async fn run(pipeline: &Pipeline, context: RunContext) -> Result<RunReport, 
     let before = previous_run(pipeline)?;
     remove_leftovers(&output)?;
     let (folder, stop) = (output.clone(), context.stop.clone());
-    let (removals, previous) =
-        in_background(move || removal::finish(&folder, before, &stop)).await??;
+    let (plan, removals, released, previous) = in_background(move || {
+        let (removals, previous) = removal::finish(&folder, before, &stop)?;
+        let (released, previous) = opt_outs::hold(&plan, previous, &stop)?;
+        Ok::<_, RunError>((plan, removals, released, previous))
+    })
+    .await??;
     let finished_before = previous
         .as_ref()
         .is_some_and(|previous| previous.state == RunState::Finished);
-    let mut run = Run::begin(Arc::new(plan), &context, previous.as_ref(), removals)?;
+    let kept_to = (removals, released);
+    let mut run = Run::begin(Arc::new(plan), &context, previous.as_ref(), kept_to)?;
     for stranger in &run.strangers {
         stranger.remove_derived(&output)?;
     }
@@ -127,6 +133,11 @@ pub async fn run(pipeline: &Pipeline, context: RunContext) -> Result<RunReport, 
     }
     // What was dropped is gone when its thread is; a killed thread's file goes now.
     remove_leftovers(&output)?;
+    let is_whole = ended.is_ok() && !context.stop.is_stopped() && run.record.failed.is_empty();
+    if is_whole && run.holds_all {
+        let lists = run.pieces.plan.opt_outs.clone();
+        run.record.digests.opt_outs = Some(lists);
+    }
     run.record.state = match &ended {
         Err(_) => RunState::Failed,
         Ok(()) if context.stop.is_stopped() => RunState::Stopped,
@@ -205,6 +216,8 @@ struct Run {
     of_others: u64,
     /// The file of ONNX Runtime, where one was named.
     library: Option<PathBuf>,
+    /// Whether all finished pieces are held against the lists of opt-outs when all is done.
+    holds_all: bool,
     scored: u64,
     decided: u64,
     retried: u64,
@@ -215,7 +228,7 @@ impl Run {
         plan: Arc<Plan>,
         context: &RunContext,
         previous: Option<&RunFile>,
-        removals: Removals,
+        (removals, released): (Removals, Released),
     ) -> Result<Self, RunError> {
         let shelf = Shelf::new(
             plan.pipeline.file.device,
@@ -234,12 +247,14 @@ impl Run {
                 stop: context.stop.clone(),
                 derives: true,
                 removals: Arc::new(removals),
+                released: Arc::new(released),
                 duplicates: Arc::default(),
             },
             todo: VecDeque::new(),
             strangers: Vec::new(),
             of_others: 0,
             library: context.runtime.clone(),
+            holds_all: true,
             scored: 0,
             decided: 0,
             retried: 0,
@@ -258,8 +273,8 @@ impl Run {
         self.todo.is_empty()
             && record.failed.is_empty()
             && previous.state == RunState::Finished
-            && previous.pipeline == record.pipeline
-            && previous.inputs == record.inputs
+            && previous.depends_as(record)
+            && opt_outs::are(&self.pieces.plan, previous)
             && previous.counts.scored == record.counts.scored
             && previous.counts.decided == record.counts.decided
             && previous
@@ -291,10 +306,7 @@ impl Run {
                     }
                     Standing::Reuse(change) => {
                         *again.entry(plan.in_part(change)).or_default() += 1;
-                        Task::Reuse {
-                            stand: change.stand,
-                            retry: false,
-                        }
+                        self.reuse(change.stand, piece)
                     }
                     Standing::Scored {
                         input_changed: true,
@@ -308,11 +320,17 @@ impl Run {
                         decided,
                         input_changed,
                         due,
+                        made_with,
                     } => {
                         input_changes += u64::from(*input_changed);
+                        if *made_with != self.record.digests.pipeline {
+                            self.record.digests.earlier.insert(made_with.clone());
+                        }
+                        let released = self.pieces.released_of(piece).is_some();
+                        self.holds_all &= !(released && *input_changed);
                         // Rows of a shard that changed may be others.
-                        let asked = !input_changed && self.pieces.retry.part_of(scored).rows > 0;
-                        let retry = *due || asked;
+                        let asked = released || self.pieces.retry.part_of(scored).rows > 0;
+                        let retry = *due || (asked && !input_changed);
                         match decided {
                             _ if retry => Task::Retry,
                             None => Task::Decide,
@@ -350,6 +368,15 @@ impl Run {
             pieces => tracing::info!("rows of {pieces} finished pieces are tried again"),
         }
         Ok(())
+    }
+
+    /// What is to be done with `piece`, of which the first `stand` stages stand.
+    fn reuse(&self, stand: usize, piece: &Piece) -> Task {
+        let retry = self.pieces.released_of(piece).is_some();
+        // Rows that come in are compared with others before they go on.
+        let search = self.pieces.plan.dedup().filter(|_| retry);
+        let stand = search.map_or(stand, |(at, _)| stand.min(at));
+        Task::Reuse { stand, retry }
     }
 
     fn find_strangers(&mut self) -> Result<(), RunError> {

@@ -1,4 +1,5 @@
 use std::num::NonZeroUsize;
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use tokio::task::JoinSet;
@@ -315,7 +316,7 @@ async fn files_are_read_from_the_named_folder_only() {
     fs_err::write(outside.path().join("pictures-too/b"), "neighbour").unwrap();
 
     let options = FetchOptions {
-        folder: Some(folder.clone()),
+        folder: Some(folder.clone().into()),
         ..options()
     };
     for (name, outcome) in [
@@ -344,7 +345,7 @@ async fn files_are_read_from_the_named_folder_only() {
 #[test]
 fn a_folder_that_is_none_is_refused_by_name() {
     let options = FetchOptions {
-        folder: Some("/no/such/folder".into()),
+        folder: Some(PathBuf::from("/no/such/folder").into()),
         ..options()
     };
     let error = Fetcher::new(&options).unwrap_err();

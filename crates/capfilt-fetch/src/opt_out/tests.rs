@@ -76,3 +76,37 @@ fn a_list_that_is_not_there_is_an_error() {
     let error = OptOuts::read(&[missing], &[]).unwrap_err();
     assert!(error.to_string().contains("no/such/list"), "{error}");
 }
+
+#[test]
+fn lists_are_known_by_what_stands_in_them() {
+    let folder = tempfile::tempdir().unwrap();
+    let list = |name: &str, text: &str| {
+        let path = folder.path().join(name);
+        fs::write(&path, text).unwrap();
+        path
+    };
+    let (one, other) = (list("one", "example.org\n"), list("other", "example.net\n"));
+    let digest = |domains: &[PathBuf], urls: &[PathBuf]| digest(domains, urls).unwrap();
+    assert_eq!(digest(&[], &[]), None);
+    let both = digest(&[one.clone(), other.clone()], &[]);
+    assert_eq!(both.as_ref().map(String::len), Some(64));
+    assert_eq!(
+        both,
+        digest(&[other.clone(), list("moved", "example.org\n")], &[])
+    );
+    for others in [
+        digest(&[], &[]),
+        digest(std::slice::from_ref(&one), &[]),
+        digest(&[one.clone(), other.clone(), one.clone()], &[]),
+        digest(std::slice::from_ref(&one), std::slice::from_ref(&other)),
+        digest(&[one, list("changed", "example.com\n")], &[]),
+    ] {
+        assert_ne!(both, others);
+    }
+    let missing = folder.path().join("missing");
+    let error = super::digest(&[], &[missing]).unwrap_err();
+    assert!(
+        error.to_string().contains("cannot read the list"),
+        "{error}"
+    );
+}

@@ -45,13 +45,22 @@ fn names(pipeline: &Pipeline) -> Vec<&str> {
 
 #[test]
 fn paths_are_relative_to_the_file() {
-    let pipeline = parsed(GOOD).unwrap();
-    assert_eq!(pipeline.output, Path::new("folder/out").into());
-    assert_eq!(pipeline.file.source.shards.0, ["folder/data/*.parquet"]);
-    assert_eq!(
-        pipeline.stages[2].verb.model(),
-        Some(Path::new("folder/models/captioner"))
-    );
+    // The current folder of tests is that of the crate.
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("folder");
+    for path in [
+        "folder/p.toml",
+        "./folder/p.toml",
+        folder.join("p.toml").to_str().unwrap(),
+    ] {
+        let pipeline = parse(GOOD, Path::new(path), &Overrides::default()).unwrap();
+        assert_eq!(pipeline.output, folder.join("out").into());
+        assert_eq!(
+            pipeline.file.source.shards.0,
+            [folder.join("data/*.parquet").to_str().unwrap()]
+        );
+        let model = folder.join("models/captioner");
+        assert_eq!(pipeline.stages[2].verb.model(), Some(&*model));
+    }
 }
 
 #[test]

@@ -45,7 +45,11 @@ fn recipe_of(text: &str, settings: &[&str]) -> Recipe {
         Some((folder.to_owned(), Arc::new(package)))
     });
     let source = pipeline.file.source.text_source;
-    Recipe::new(source, &pipeline.stages, &packages.collect(), None)
+    // What the evaluation sets are is no matter of where they lie.
+    let compares =
+        |stage: &Stage| matches!(&stage.verb, Verb::Dedup(dedup) if !dedup.against.is_empty());
+    let sets = pipeline.stages.iter().any(compares).then_some("sets");
+    Recipe::new(source, &pipeline.stages, &packages.collect(), sets)
 }
 
 fn recipe(settings: &[&str]) -> Recipe {
@@ -95,8 +99,9 @@ const TABLE: &[(&str, &str)] = &[
     ("stage.fetch.robots-txt=false", ALL),
     ("stage.fetch.x-robots-tag=false", ALL),
     ("stage.fetch.tdm-reservation=false", ALL),
-    ("stage.fetch.opt-out-domains=['domains.txt']", ALL),
-    ("stage.fetch.opt-out-urls=['urls.txt']", ALL),
+    // They are held against the rows that are there.
+    ("stage.fetch.opt-out-domains=['domains.txt']", NOTHING),
+    ("stage.fetch.opt-out-urls=['urls.txt']", NOTHING),
     ("stage.fetch.allow-networks=['10.0.0.0/8']", ALL),
     ("stage.fetch.unverified-hosts=['intranet']", ALL),
     ("stage.decode.max-pixels='1 MP'", DECODE),
@@ -143,6 +148,85 @@ fn what_runs_again_after_each_option_changed() {
             "{setting}"
         );
     }
+}
+
+/// What names something, with everything in sight of it.
+const NAMED: &[&str] = &[
+    "stage.fetch.folder='photos'",
+    "stage.fetch.opt-out-domains=['lists/domains.txt']",
+    "stage.fetch.allow-networks=['10.0.0.0/8', '127.0.0.0/8']",
+    "stage.dedup.against=['eval/*.parquet']",
+];
+
+#[test]
+fn where_things_lie_and_how_that_is_spelled_does_not_count() {
+    // Each is in a folder of its own.
+    let stored = recipe(NAMED);
+    assert_eq!(recipe(NAMED), stored);
+    for spelled in [
+        "stage.fetch.folder='./x/../photos/'",
+        "stage.fetch.opt-out-domains=['/elsewhere/domains.txt']",
+        "stage.fetch.content-types=['text/plain', 'Binary/*', 'image/*', 'application/*', 'image/*']",
+        "stage.fetch.allow-networks=['127.0.0.0/8', '10.0.0.0/8']",
+        "stage.dedup.against=['./eval/../eval']",
+        "source.shards='elsewhere'",
+        "after='other.toml'",
+        "sink.output='elsewhere'",
+    ] {
+        assert_eq!(recipe(&[NAMED, &[spelled]].concat()), stored, "{spelled}");
+    }
+    let text = serde_json::json!(stored).to_string();
+    for path in ["domains.txt", "eval/", "captioner", "/tmp"] {
+        assert!(!text.contains(path), "{path} is in {text}");
+    }
+    let other = recipe(&[NAMED, &["stage.fetch.folder='/photos'"]].concat());
+    assert_eq!(runs_again(&other, &stored), ALL);
+}
+
+/// The recipe that version 1 stored of `recipe`, where the pipeline file was named as `file`.
+fn first_version(recipe: &Recipe, file: &str) -> Recipe {
+    let mut stored = serde_json::json!(recipe);
+    stored.as_object_mut().unwrap().remove("version");
+    for stage in stored["stages"].as_array_mut().unwrap() {
+        stage["key"] = "by another rule".into();
+        let name = stage["verb"].as_str().unwrap().to_owned();
+        let options = &mut stage["options"];
+        if name == "fetch" {
+            options["folder"] = format!("{file}photos").into();
+            options["opt-out-domains"] = serde_json::json!([format!("{file}lists/domains.txt")]);
+            // It came later.
+            options.as_object_mut().unwrap().remove("tdm-reservation");
+        }
+        if name == "dedup" {
+            options["against"] = serde_json::json!([format!("{file}eval/*.parquet")]);
+        }
+    }
+    serde_json::from_value(stored).unwrap()
+}
+
+#[test]
+fn what_version_1_stored_stands_wherever_it_was_started() {
+    let wanted = recipe(NAMED);
+    for file in ["", "p/", "./p/../p/", "/home/us/p/"] {
+        let stored = first_version(&wanted, file);
+        assert_eq!(stored.version, 1);
+        assert!(stored.named_opt_outs());
+        assert_eq!(wanted.change_from(&stored), None, "{file}");
+        let elsewhere = recipe(&[NAMED, &["stage.fetch.folder='pictures'"]].concat());
+        assert_eq!(runs_again(&elsewhere, &stored), ALL, "{file}");
+        let why = elsewhere.change_from(&stored).unwrap().why;
+        assert_eq!(why, "`fetch` changed (`folder`)");
+        let stricter = recipe(&[NAMED, &["stage.fetch.tdm-reservation=false"]].concat());
+        assert_eq!(runs_again(&stricter, &stored), ALL);
+        let caption = recipe(&[NAMED, &["stage.caption.seed=3"]].concat());
+        assert_eq!(runs_again(&caption, &stored), CAPTION);
+    }
+    let mut other_sets = first_version(&wanted, "p/");
+    other_sets.stages[3].options[SETS] = "other sets".into();
+    assert_eq!(runs_again(&wanted, &other_sets), DEDUP);
+    let mut other_model = first_version(&wanted, "p/");
+    other_model.stages[5].package = Some("another".to_owned());
+    assert_eq!(runs_again(&wanted, &other_model), SCORE);
 }
 
 /// An option that is added later has to say what runs again after it changed.

@@ -16,12 +16,12 @@ use crate::at_once::try_on_processors;
 use crate::counts::ScoredCounts;
 use crate::decide::{Decision, pipeline};
 use crate::derive::{PieceFiles, derive};
-use crate::error::{RunError, chain};
+use crate::error::RunError;
 use crate::file::Dataset;
 use crate::keep::Rule;
 use crate::lock::OutputLock;
 use crate::manifest;
-use crate::record::{self, COUNTS, Counts, PIPELINE, RunFile, counts_of, pairs_of};
+use crate::record::{self, COUNTS, Counts, RunFile, counts_of, pairs_of};
 use crate::rewrite::rewrite;
 use crate::row::{BATCH_ROWS, text_at, texts};
 use crate::strangers::DatasetCounts;
@@ -42,7 +42,7 @@ const READ: [&str; 7] = [
 ];
 
 /// The page of an output folder, which shows pictures.
-const PAGE: &str = "report.html";
+pub(crate) const PAGE: &str = "report.html";
 
 /// What was taken out.
 #[derive(Clone, Debug, Default)]
@@ -127,20 +127,8 @@ pub(crate) fn finish(
         report.rows,
         report.rewritten
     );
-    // Nobody can tell what is in them, so they go: the run makes them again.
     for (file, error) in damaged {
-        // What cannot be read now, but is whole, or says nothing about itself, is not deleted.
-        let scored = PieceFiles::new(output, &file).scored;
-        match Footer::read(&scored).and_then(|footer| footer.verify()) {
-            Ok(()) | Err(FooterError::Io(_)) => return Err(RunError::Piece(error)),
-            Err(_) => {}
-        }
-        let (piece, error) = (file.display(), chain(&error));
-        tracing::warn!(%piece, error, "a finished piece is damaged and deleted; it is made again");
-        let files = PieceFiles::new(output, &file);
-        for path in [files.scored, files.dataset, files.rejected] {
-            path.remove()?;
-        }
+        PieceFiles::new(output, &file).delete_damaged(error)?;
     }
     folder.applied(&mut removals)?;
     Ok((removals, folder.run))
@@ -267,9 +255,9 @@ impl Folder<'_> {
     /// Whether a piece is past all stages, so that what follows from it can be made without a run; so it
     /// is if its shard is gone, since no run comes to it.
     fn is_decided(&self, scored: &Footer) -> bool {
-        self.run.as_ref().is_some_and(|run| {
-            scored.value(PIPELINE) == Some(&run.digests.pipeline) || !run.has_shard_of(scored)
-        })
+        self.run
+            .as_ref()
+            .is_some_and(|run| run.made(scored) || !run.has_shard_of(scored))
     }
 
     /// Writes `old` again with the rows `requests` taken out. Holds a batch of rows.

@@ -253,6 +253,9 @@ fn waiting(plan: &Plan, todo: &Todo, at: usize) -> Option<Task> {
     if footer.verify().is_err() {
         return Some(Task::Score);
     }
+    if matches!(todo.task, Task::Reuse { retry: true, .. }) {
+        return Some(Task::Retry);
+    }
     let counts = counts_of(&footer)?;
     Retry::due(&footer, &counts).map(|_| Task::Retry)
 }

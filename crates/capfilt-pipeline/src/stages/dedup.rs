@@ -28,6 +28,16 @@ pub struct Dedup {
     pub against: Vec<String>,
 }
 
+impl Dedup {
+    /// The options that change results, besides what is in the evaluation sets.
+    pub(crate) fn what_counts(&self) -> Self {
+        Self {
+            against: Vec::new(),
+            ..self.clone()
+        }
+    }
+}
+
 /// Which rows of one piece are removed as duplicates, by the row's number. They are found over all
 /// pieces before any goes on; rows that nobody looked for stay.
 pub(crate) type Duplicates = HashMap<u64, Rejection>;

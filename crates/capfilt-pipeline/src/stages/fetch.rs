@@ -179,7 +179,10 @@ fn fetch_column(rows: &RecordBatch, answers: &[Option<Answer>]) -> Result<ArrayR
 }
 
 /// Takes rows that were not fetched now from an earlier `fetch` stage.
-fn merged_fetch_column(old: &ArrayRef, fetched: &[Option<&Fetched>]) -> Result<ArrayRef> {
+pub(crate) fn merged_fetch_column(
+    old: &ArrayRef,
+    fetched: &[Option<&Fetched>],
+) -> Result<ArrayRef> {
     let new = fetch_structs(fetched)?;
     let picks: Vec<(usize, usize)> = fetched
         .iter()

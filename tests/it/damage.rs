@@ -101,7 +101,7 @@ fn a_record_that_cannot_be_read_says_what_to_do() {
     let output = scene.output("damaged");
     let record = output.join("run.json");
     let whole = fs_err::read_to_string(&record).unwrap();
-    let newer = whole.replacen("\"format\": 1", "\"format\": 2, \"more\": 0", 1);
+    let newer = whole.replacen("\"format\": 2", "\"format\": 3, \"more\": 0", 1);
     let remove = "remove it and run the pipeline again, finished pieces stay";
     for (text, told) in [
         ("", remove),

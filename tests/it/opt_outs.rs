@@ -233,7 +233,7 @@ fn a_list_that_is_not_there_is_told_before_anything_runs() {
     let pipeline = scene.work.pipeline();
     for command in ["check", "run"] {
         let (asked, ran) =
-            scene.asked(|| capfilt([command, pipeline.to_str().unwrap()]).expect_code(2));
+            scene.asked(|| capfilt([command, pipeline.to_str().unwrap()]).expect_code(3));
         assert!(asked.is_empty());
         assert!(
             ran.stderr.contains("cannot read the list of opt-outs"),

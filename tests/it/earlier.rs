@@ -11,7 +11,7 @@ use crate::shards::{self, files, texts};
 use crate::work::rows;
 
 /// When its shards were written, in seconds since 1970.
-const WRITTEN: Duration = Duration::from_secs(1_764_547_200);
+const WRITTEN: u64 = 1_764_547_200;
 
 /// A copy of it in `folder`, with the models beside it.
 fn copy_to(folder: &Path) {
@@ -24,7 +24,7 @@ fn copy_to(folder: &Path) {
             let shard = fs_err::OpenOptions::new().write(true).open(&to).unwrap();
             shard
                 .file()
-                .set_modified(SystemTime::UNIX_EPOCH + WRITTEN)
+                .set_modified(SystemTime::UNIX_EPOCH + Duration::from_secs(WRITTEN))
                 .unwrap();
         }
     }

@@ -6,6 +6,7 @@
 mod bmp_tiff;
 mod gif;
 mod jpeg;
+mod orientation;
 mod png;
 mod raster;
 mod structure;
@@ -163,11 +164,6 @@ fn turned_sides(turn: Turn, width: u32, height: u32) -> (u32, u32) {
         }
         _ => (width, height),
     }
-}
-
-/// The orientation in an EXIF block that begins with its TIFF header.
-fn exif_turn(exif: &[u8]) -> Turn {
-    Turn::from_exif_chunk(exif).unwrap_or(Turn::NoTransforms)
 }
 
 /// Whether an error comes from the end of the bytes.

@@ -4,18 +4,17 @@ use std::io::Cursor;
 
 use ::png::{ColorType, Decoder, DecodingError, Limits, Reader, Transformations};
 
+use super::orientation::{self, Metadata, metadata};
 use super::raster::{Channels, Raster};
-use super::{Header, METADATA_BYTES, Turn, exif_turn, is_end_of_bytes};
+use super::{Header, METADATA_BYTES, is_end_of_bytes};
 use crate::error::DecodeError;
 use crate::format::Format;
 
 pub(super) fn header(bytes: &[u8]) -> Result<Header, DecodeError> {
     let reader = open(bytes)?;
     let info = reader.info();
-    let turn = info
-        .exif_metadata
-        .as_deref()
-        .map_or(Turn::NoTransforms, exif_turn);
+    let Metadata { exif, xmp } = metadata(bytes);
+    let turn = orientation::turn(exif.as_deref(), xmp.as_deref());
     Ok(Header {
         width: info.width,
         height: info.height,

@@ -576,3 +576,6 @@ proptest! {
         let _any = check(&bytes, &DecodeOptions::default());
     }
 }
+
+mod differential;
+mod jpeg;

@@ -5,7 +5,7 @@ use std::io::Cursor;
 use ::image_webp::{DecodingError, WebPDecoder};
 
 use super::raster::{Channels, Raster};
-use super::{Header, METADATA_BYTES, Turn, exif_turn, is_end_of_bytes};
+use super::{Header, METADATA_BYTES, is_end_of_bytes, orientation};
 use crate::error::DecodeError;
 use crate::format::Format;
 
@@ -15,10 +15,10 @@ pub(super) fn header(bytes: &[u8]) -> Result<Header, DecodeError> {
     let exif = decoder
         .exif_metadata()
         .map_err(|error| explain(error, bytes))?;
-    let turn = exif.as_deref().map_or(Turn::NoTransforms, |exif| {
-        // Some writers keep the prefix that only JPEG needs.
-        exif_turn(exif.strip_prefix(b"Exif\0\0").unwrap_or(exif))
-    });
+    let xmp = decoder
+        .xmp_metadata()
+        .map_err(|error| explain(error, bytes))?;
+    let turn = orientation::turn(exif.as_deref(), xmp.as_deref());
     Ok(Header {
         width,
         height,

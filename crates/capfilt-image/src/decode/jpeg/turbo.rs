@@ -8,21 +8,26 @@
 
 use turbojpeg::{Decompressor, Image, PixelFormat, ScalingFactor};
 
-use super::{Channels, Colours, Raster, Segments};
+use super::{Channels, Colours, Raster, Scan, Segments};
 
 /// The picture in full size. `None` for kinds that are rare, too.
-pub(super) fn raster(segments: &Segments<'_>, colours: Colours) -> Option<Raster> {
+pub(super) fn raster(
+    segments: &Segments<'_>,
+    scans: &[Scan<'_>],
+    colours: Colours,
+) -> Option<Raster> {
     let channels = match colours {
         Colours::Grey => Channels::Grey,
         _ => Channels::Rgb,
     };
-    let samples = decode(segments, colours, 1)?;
+    let samples = decode(segments, scans, colours, 1)?;
     Some(Raster { channels, samples })
 }
 
 /// The samples of the picture at 1/8, 1/4 or 1/2, whichever gives `width` x `height` pixels.
 pub(super) fn scaled(
     segments: &Segments<'_>,
+    scans: &[Scan<'_>],
     colours: Colours,
     width: u16,
     height: u16,
@@ -31,11 +36,16 @@ pub(super) fn scaled(
     let parts = [8, 4, 2].into_iter().find(|&parts| {
         frame.width.div_ceil(parts) == width && frame.height.div_ceil(parts) == height
     })?;
-    decode(segments, colours, parts)
+    decode(segments, scans, colours, parts)
 }
 
 /// The samples of the picture with one pixel for each square of `parts` x `parts`.
-fn decode(segments: &Segments<'_>, colours: Colours, parts: u16) -> Option<Vec<u8>> {
+fn decode(
+    segments: &Segments<'_>,
+    scans: &[Scan<'_>],
+    colours: Colours,
+    parts: u16,
+) -> Option<Vec<u8>> {
     // Of several scans it would take a missing one for a grey component.
     if !segments.is_one_scan() {
         return None;
@@ -43,9 +53,9 @@ fn decode(segments: &Segments<'_>, colours: Colours, parts: u16) -> Option<Vec<u
     let format = match colours {
         Colours::Grey => PixelFormat::GRAY,
         Colours::Ycc | Colours::Rgb => PixelFormat::RGB,
-        Colours::RgbTakenForYcc | Colours::Cmyk | Colours::Ycck => return None,
+        Colours::Cmyk | Colours::Ycck => return None,
     };
-    let tidy = segments.tidy(colours, &[]).ok()?;
+    let tidy = segments.tidy(scans, colours, |_| false);
     let width = usize::from(segments.frame.width.div_ceil(parts));
     let height = usize::from(segments.frame.height.div_ceil(parts));
     let pitch = width * format.size();

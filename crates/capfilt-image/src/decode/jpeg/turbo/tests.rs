@@ -11,8 +11,11 @@ fn file(name: &str) -> Vec<u8> {
 fn taken(bytes: &[u8]) -> [Option<usize>; 2] {
     let segments = Segments::read(bytes).unwrap();
     let colours = segments.colours().unwrap();
-    let full = raster(&segments, colours).map(|raster| raster.samples.len());
-    let half = scaled(&segments, colours, 20, 12).map(|samples| samples.len());
+    let Ok(scans) = segments.scans() else {
+        return [None, None];
+    };
+    let full = raster(&segments, &scans, colours).map(|raster| raster.samples.len());
+    let half = scaled(&segments, &scans, colours, 20, 12).map(|samples| samples.len());
     [full, half]
 }
 

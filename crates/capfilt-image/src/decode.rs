@@ -3,6 +3,7 @@
 //! Two passes over the bytes: the header alone, which allocates nothing that
 //! the header asks for, then the pixels, when the declared size is allowed.
 
+mod bmp_depth;
 mod bmp_tiff;
 mod gif;
 mod jpeg;

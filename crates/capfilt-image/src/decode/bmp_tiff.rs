@@ -7,7 +7,7 @@ use ::image::codecs::tiff::TiffDecoder;
 use ::image::{ColorType, ImageDecoder, ImageError, Limits};
 
 use super::raster::{Channels, Raster, high_bytes};
-use super::{Header, METADATA_BYTES, Turn, is_end_of_bytes};
+use super::{Header, METADATA_BYTES, Turn, bmp_depth, is_end_of_bytes};
 use crate::error::DecodeError;
 use crate::format::Format;
 
@@ -20,7 +20,9 @@ pub(super) fn bmp_header(bytes: &[u8]) -> Result<Header, DecodeError> {
 pub(super) fn bmp_raster(bytes: &[u8]) -> Result<Raster, DecodeError> {
     let decoder =
         BmpDecoder::new(Cursor::new(bytes)).map_err(|error| explain(error, Format::Bmp))?;
-    raster(decoder, Format::Bmp)
+    let mut raster = raster(decoder, Format::Bmp)?;
+    bmp_depth::round_down(bytes, &mut raster);
+    Ok(raster)
 }
 
 pub(super) fn tiff_header(bytes: &[u8]) -> Result<Header, DecodeError> {

@@ -53,9 +53,22 @@ fn open(bytes: &[u8]) -> Result<Reader<Cursor<&[u8]>>, DecodeError> {
         },
     );
     decoder.set_transformations(Transformations::normalize_to_color8());
+    // Also that of the compressed pixels, which it would not look at.
+    decoder.ignore_checksums(false);
     decoder.set_ignore_text_chunk(true);
     decoder.set_ignore_iccp_chunk(true);
-    decoder.read_info().map_err(explain)
+    let reader = decoder.read_info().map_err(explain)?;
+    // It would panic at the part of a colour.
+    match &reader.info().palette {
+        Some(palette) if palette.len() % 3 != 0 => Err(DecodeError::corrupt(
+            Format::Png,
+            format!(
+                "a palette of {} bytes; expected three a colour",
+                palette.len()
+            ),
+        )),
+        _ => Ok(reader),
+    }
 }
 
 fn explain(error: DecodingError) -> DecodeError {

@@ -579,3 +579,4 @@ proptest! {
 
 mod differential;
 mod jpeg;
+mod png;

@@ -37,9 +37,11 @@ def on_white(picture):
 
 def opened(content):
     picture = Image.open(io.BytesIO(content))
-    if picture.format == "PNG" and picture.mode == "L" and isinstance(picture.info.get("transparency"), int):
-        # Pillow spreads grey of 2 and 4 bits to 8, but not the transparent one.
-        picture.info["transparency"] *= {2: 85, 4: 17}.get(content[24], 1)
+    transparent = picture.info.get("transparency")
+    if picture.format == "PNG" and picture.mode in ("1", "L") and isinstance(transparent, int):
+        # Only the lower bits count. Pillow spreads grey of 2 and 4 bits to 8, but not the transparent one.
+        depth = content[24]
+        picture.info["transparency"] = (transparent & (2**depth - 1)) * (255 // (2**depth - 1))
     return picture
 
 

@@ -37,11 +37,12 @@ def on_white(picture):
 
 def opened(content):
     picture = Image.open(io.BytesIO(content))
-    transparent = picture.info.get("transparency")
-    if picture.format == "PNG" and picture.mode in ("1", "L") and isinstance(transparent, int):
+    depth = content[24]
+    if picture.format == "PNG" and picture.mode in ("1", "L") and isinstance(picture.info.get("transparency"), int):
         # Only the lower bits count. Pillow spreads grey of 2 and 4 bits to 8, but not the transparent one.
-        depth = content[24]
-        picture.info["transparency"] = (transparent & (2**depth - 1)) * (255 // (2**depth - 1))
+        at = content.index(b"tRNS") + 4
+        transparent = int.from_bytes(content[at : at + 2], "big") & (2**depth - 1)
+        picture.info["transparency"] = transparent * (255 // (2**depth - 1))
     return picture
 
 

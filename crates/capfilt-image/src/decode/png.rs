@@ -2,7 +2,7 @@
 
 use std::io::Cursor;
 
-use ::png::{ColorType, Decoder, DecodingError, Limits, Reader, Transformations};
+use ::png::{ColorType, Decoder, DecodingError, Info, Limits, Reader, Transformations};
 
 use super::orientation::{self, Metadata, metadata};
 use super::raster::{Channels, Raster};
@@ -58,16 +58,32 @@ fn open(bytes: &[u8]) -> Result<Reader<Cursor<&[u8]>>, DecodeError> {
     decoder.set_ignore_text_chunk(true);
     decoder.set_ignore_iccp_chunk(true);
     let reader = decoder.read_info().map_err(explain)?;
-    // It would panic at the part of a colour.
-    match &reader.info().palette {
-        Some(palette) if palette.len() % 3 != 0 => Err(DecodeError::corrupt(
+    check_colours(reader.info())?;
+    Ok(reader)
+}
+
+/// Refuses colours that the decoder would panic at, or not find in the picture.
+fn check_colours(info: &Info<'_>) -> Result<(), DecodeError> {
+    let depth = info.bit_depth as u8;
+    match (
+        info.color_type,
+        info.palette.as_deref(),
+        info.trns.as_deref(),
+    ) {
+        (_, Some(palette), _) if palette.len() % 3 != 0 => Err(DecodeError::corrupt(
             Format::Png,
             format!(
                 "a palette of {} bytes; expected three a colour",
                 palette.len()
             ),
         )),
-        _ => Ok(reader),
+        (ColorType::Grayscale, _, Some(&[grey])) if depth < 8 && grey >> depth != 0 => {
+            Err(DecodeError::corrupt(
+                Format::Png,
+                format!("a transparent grey of {grey}; expected one of {depth} bits"),
+            ))
+        }
+        _ => Ok(()),
     }
 }
 

@@ -190,7 +190,7 @@ impl Tally {
         let ours = [blip, upright];
         match (&ours, &drawn.seen) {
             ([Ok(blip), Ok(upright)], Ok(theirs)) => {
-                let is_lossless = !matches!(drawn.format.as_str(), "jpeg" | "webp");
+                let is_lossless = drawn.format != "jpeg" && !drawn.kind.contains("lossless False");
                 let found = difference(blip, &theirs[0], is_lossless)
                     .or_else(|| difference(upright, &theirs[1], is_lossless))
                     .or_else(|| scaled_difference(&drawn.file, &theirs[0]))

@@ -3,14 +3,17 @@
 //! Two passes over the bytes: the header alone, which allocates nothing that
 //! the header asks for, then the pixels, when the declared size is allowed.
 
+#[cfg(feature = "avif")]
+mod avif;
+mod bmp;
 mod bmp_depth;
-mod bmp_tiff;
 mod gif;
 mod jpeg;
 mod orientation;
 mod png;
 mod raster;
 mod structure;
+mod tiff;
 mod webp;
 
 pub use structure::check;
@@ -74,8 +77,9 @@ pub fn decode(bytes: &[u8], options: &DecodeOptions) -> Result<Picture, DecodeEr
         Format::Png => png::raster(bytes)?,
         Format::WebP => webp::raster(bytes)?,
         Format::Gif => gif::raster(bytes)?,
-        Format::Bmp => bmp_tiff::bmp_raster(bytes)?,
-        Format::Tiff => bmp_tiff::tiff_raster(bytes)?,
+        Format::Bmp => bmp::raster(bytes)?,
+        Format::Tiff => tiff::raster(bytes)?,
+        Format::Avif => avif::raster(bytes)?,
     };
     let picture = raster
         .into_rgb(options.alpha)
@@ -124,8 +128,9 @@ fn inspect(bytes: &[u8], options: &DecodeOptions) -> Result<(Format, Header), De
         Format::Png => png::header(bytes)?,
         Format::WebP => webp::header(bytes)?,
         Format::Gif => gif::header(bytes)?,
-        Format::Bmp => bmp_tiff::bmp_header(bytes)?,
-        Format::Tiff => bmp_tiff::tiff_header(bytes)?,
+        Format::Bmp => bmp::header(bytes)?,
+        Format::Tiff => tiff::header(bytes)?,
+        Format::Avif => avif::header(bytes)?,
     };
     let Header { width, height, .. } = header;
     if width == 0 || height == 0 {
@@ -170,6 +175,31 @@ fn turned_sides(turn: Turn, width: u32, height: u32) -> (u32, u32) {
 /// Whether an error comes from the end of the bytes.
 fn is_end_of_bytes(error: &std::io::Error) -> bool {
     error.kind() == std::io::ErrorKind::UnexpectedEof
+}
+
+/// Stands in for the decoder of AVIF where the program was built without it.
+#[cfg(not(feature = "avif"))]
+mod avif {
+    use super::raster::Raster;
+    use super::{DecodeError, Header};
+
+    fn refused<T>(_bytes: &[u8]) -> Result<T, DecodeError> {
+        Err(DecodeError::unsupported(
+            "AVIF, which takes a program built with `--features avif`,",
+        ))
+    }
+
+    pub(super) fn header(bytes: &[u8]) -> Result<Header, DecodeError> {
+        refused(bytes)
+    }
+
+    pub(super) fn raster(bytes: &[u8]) -> Result<Raster, DecodeError> {
+        refused(bytes)
+    }
+
+    pub(super) fn check(bytes: &[u8]) -> Result<(), DecodeError> {
+        refused(bytes)
+    }
 }
 
 #[cfg(test)]

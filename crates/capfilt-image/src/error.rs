@@ -12,7 +12,7 @@ pub enum DecodeError {
     #[error("the picture has no bytes")]
     Empty,
     /// The bytes begin like no picture format that is known here.
-    #[error("not a picture: expected JPEG, PNG, WebP, GIF, BMP or TIFF")]
+    #[error("not a picture: expected JPEG, PNG, WebP, GIF, BMP, TIFF or AVIF")]
     NotAnImage,
     /// A picture, but of a format or variant that is not decoded here.
     #[error("{what} is not supported; convert the picture to JPEG or PNG")]

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-/// A picture format that [`crate::decode`] reads.
+/// A picture format that [`crate::decode`] knows.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub enum Format {
     /// JPEG.
@@ -17,6 +17,8 @@ pub enum Format {
     Bmp,
     /// TIFF.
     Tiff,
+    /// AVIF. It is read with the feature `avif` alone.
+    Avif,
 }
 
 impl Format {
@@ -29,6 +31,7 @@ impl Format {
             Self::Gif => "GIF",
             Self::Bmp => "BMP",
             Self::Tiff => "TIFF",
+            Self::Avif => "AVIF",
         }
     }
 }
@@ -63,6 +66,7 @@ pub fn sniff(bytes: &[u8]) -> Option<Format> {
         ] => Some(Format::WebP),
         [b'I', b'I', 42 | 43, 0, ..] | [b'M', b'M', 0, 42 | 43, ..] => Some(Format::Tiff),
         [b'B', b'M', ..] if is_bitmap(bytes) => Some(Format::Bmp),
+        _ if is_of_brand(bytes, &[b"avif", b"avis"]) => Some(Format::Avif),
         _ => None,
     }
 }
@@ -76,14 +80,31 @@ fn is_bitmap(bytes: &[u8]) -> bool {
     }
 }
 
+/// Whether the first box of a file names one of `brands`, as its own or as one that it is
+/// compatible with.
+fn is_of_brand(bytes: &[u8], brands: &[&[u8; 4]]) -> bool {
+    let Some((header, names)) = bytes.split_at_checked(8) else {
+        return false;
+    };
+    let [size @ .., b'f', b't', b'y', b'p'] = header else {
+        return false;
+    };
+    let size = size
+        .iter()
+        .fold(0, |size, &byte| size << 8 | usize::from(byte));
+    let (names, _) = names[..names.len().min(size.saturating_sub(8))].as_chunks::<4>();
+    // Behind the first stands its version.
+    let mut named = names.iter().enumerate().filter(|(place, _)| *place != 1);
+    named.any(|(_, name)| brands.contains(&name))
+}
+
 /// The name of a picture format that is recognised only to say so.
 pub(crate) fn sniff_unsupported(bytes: &[u8]) -> Option<&'static str> {
+    const HEIF: &[&[u8; 4]] = &[
+        b"heic", b"heix", b"hevc", b"heim", b"heis", b"mif1", b"msf1",
+    ];
     match bytes {
-        [_, _, _, _, b'f', b't', b'y', b'p', brand @ ..] => match brand.get(..4)? {
-            b"avif" | b"avis" => Some("AVIF"),
-            b"heic" | b"heix" | b"hevc" | b"heim" | b"heis" | b"mif1" | b"msf1" => Some("HEIF"),
-            _ => None,
-        },
+        _ if is_of_brand(bytes, HEIF) => Some("HEIF"),
         [0xff, 0x0a, ..] | [0, 0, 0, 12, b'J', b'X', b'L', b' ', ..] => Some("JPEG XL"),
         [0, 0, 0, 12, b'j', b'P', b' ', b' ', ..] | [0xff, 0x4f, 0xff, 0x51, ..] => {
             Some("JPEG 2000")

@@ -1,10 +1,11 @@
 //! Whether a picture is there to its end, told from its structure alone.
 //!
 //! Every format says where its parts end: JPEG by markers, PNG by the lengths of its chunks, GIF by
-//! those of its blocks, WebP by the length of the whole. Following them finds what was cut off or
-//! appended to, at the speed at which memory is read; damage inside of a part is not found.
+//! those of its blocks, WebP by the length of the whole, AVIF by the places of its data. Following
+//! them finds what was cut off or appended to, at the speed at which memory is read; damage inside of
+//! a part is not found.
 
-use super::{Probe, decode, jpeg, probe};
+use super::{Probe, avif, decode, jpeg, probe};
 use crate::error::DecodeError;
 use crate::format::Format;
 use crate::options::DecodeOptions;
@@ -19,6 +20,7 @@ pub fn check(bytes: &[u8], options: &DecodeOptions) -> Result<Probe, DecodeError
         Format::Png => png(bytes).ok_or(DecodeError::Truncated)?,
         Format::Gif => gif(bytes).ok_or(DecodeError::Truncated)?,
         Format::WebP => web_p(bytes).ok_or(DecodeError::Truncated)?,
+        Format::Avif => avif::check(bytes)?,
         Format::Bmp | Format::Tiff => drop(decode(bytes, options)?),
     }
     Ok(probe)

@@ -97,6 +97,7 @@ fn data_url(bytes: &[u8]) -> Result<String, &'static str> {
         Some(Format::WebP) => "image/webp",
         Some(Format::Gif) => "image/gif",
         Some(Format::Bmp) => "image/bmp",
+        Some(Format::Avif) => "image/avif",
         Some(Format::Tiff) => return Err("a TIFF, which browsers do not show"),
         None => return Err("not a picture"),
     };

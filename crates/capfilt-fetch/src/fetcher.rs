@@ -312,7 +312,7 @@ impl Shared {
                 Err(refusal) => {
                     // Without its rules, nobody would ask the host and find out that it is down.
                     if refusal.outcome != Outcome::RobotsTxt {
-                        slot.report(refusal.outcome, None, None);
+                        slot.report(refusal.outcome, None);
                     }
                     return Err(refusal);
                 }
@@ -325,7 +325,7 @@ impl Shared {
                 Ok(_) => Outcome::Ok,
                 Err(refusal) => refusal.outcome,
             };
-            trace.was_too_fast = slot.report(outcome, trace.answer.status, pause);
+            trace.was_too_fast = slot.report(outcome, pause);
             match result? {
                 Hop::Picture(body) => return Ok(body),
                 Hop::To(next) => url = next,

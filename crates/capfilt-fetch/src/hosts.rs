@@ -177,17 +177,11 @@ impl Host {
 }
 
 impl Slot {
-    /// Tells how a request ended, with which status, and what pause the answer asked for. Whether the
-    /// host was busy, so that the same request is worth sending again when it is not.
-    pub(crate) fn report(
-        &mut self,
-        outcome: Outcome,
-        status: Option<u16>,
-        pause: Option<Duration>,
-    ) -> bool {
+    /// Tells how a request ended, and what pause the answer asked for. Whether the host said that
+    /// requests come too fast, so that the same one is worth sending again later.
+    pub(crate) fn report(&mut self, outcome: Outcome, pause: Option<Duration>) -> bool {
         let ended = Ended {
             outcome,
-            status,
             pause,
             began: self.began,
             is_probe: std::mem::take(&mut self.turn.is_probe),

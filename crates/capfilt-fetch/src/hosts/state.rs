@@ -24,9 +24,6 @@ use crate::policy::Refusal;
 /// A host is suspended after this many failures in a row, or twice as many as it may have requests
 /// in flight, whichever is more: all requests of a moment failing is not yet a pattern.
 const FAILURES: u32 = 10;
-/// From so many HTTP 503 in a row on, and wherever requests came too fast before, they say that
-/// requests come too fast. Before, they may be about a single picture.
-const BUSY_FAILURES: u32 = 3;
 /// A host is suspended for so long at first, or for a 64th of what it is waited for, whichever is
 /// less: then it is probed at least six times. It doubles with every probe that fails.
 const FIRST: Duration = Duration::from_secs(1);
@@ -107,7 +104,6 @@ impl Waiter {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Ended {
     pub(super) outcome: Outcome,
-    pub(super) status: Option<u16>,
     /// The pause that the answer asked for.
     pub(super) pause: Option<Duration>,
     pub(super) began: Instant,
@@ -269,7 +265,7 @@ impl State {
         }
         self.failures_in_a_row = self.failures_in_a_row.saturating_add(1);
         self.last_failure = Some(ended.outcome);
-        let busy = ended.pause.is_none() && self.means_busy(ended);
+        let busy = ended.pause.is_none() && ended.outcome == Outcome::TooManyRequests;
         if ended.is_probe {
             self.probe_failed(now, limits);
         } else if self.suspension.is_none() {
@@ -288,11 +284,6 @@ impl State {
             busy,
             changed: ended.is_probe,
         }
-    }
-
-    fn means_busy(&self, ended: Ended) -> bool {
-        let limits_requests = self.pace.is_some() || self.failures_in_a_row >= BUSY_FAILURES;
-        ended.outcome == Outcome::TooManyRequests || ended.status == Some(503) && limits_requests
     }
 
     /// The host answers, if only to say no; whether that ends a suspension.

@@ -73,18 +73,14 @@ async fn requests_to_one_host_keep_their_distance() {
 async fn a_host_is_left_alone_while_it_wants_to_be() {
     let hosts = hosts(|options| options.timeout = Timeout(Duration::from_secs(2)));
     let mut slot = hosts.enter("a", Wait::ForHost).await.unwrap();
-    slot.report(Outcome::TooManyRequests, Some(429), Some(80 * MS));
+    slot.report(Outcome::TooManyRequests, Some(80 * MS));
     drop(slot);
     let start = Instant::now();
     drop(hosts.enter("a", Wait::ForHost).await.unwrap());
     assert!(start.elapsed() >= 75 * MS, "{:?}", start.elapsed());
     // A pause that is longer than a row may take ends the row at once, for now.
     let mut slot = hosts.enter("a", Wait::ForHost).await.unwrap();
-    slot.report(
-        Outcome::TooManyRequests,
-        Some(429),
-        Some(Duration::from_hours(1)),
-    );
+    slot.report(Outcome::TooManyRequests, Some(Duration::from_hours(1)));
     let refusal = hosts.enter("a", Wait::ForHost).await.unwrap_err();
     assert_eq!(refusal.outcome, Outcome::TooManyRequests);
     assert_eq!(refusal.detail, "never asked: the host asks to wait 3600 s");
@@ -99,20 +95,20 @@ async fn a_host_that_keeps_failing_is_suspended() {
             .enter("a", Wait::ForHost)
             .await
             .unwrap()
-            .report(Outcome::TimedOut, None, None);
+            .report(Outcome::TimedOut, None);
     }
     // Any answer starts the count again.
     hosts
         .enter("a", Wait::ForHost)
         .await
         .unwrap()
-        .report(Outcome::NotFound, None, None);
+        .report(Outcome::NotFound, None);
     for _ in 0..10 {
         hosts
             .enter("a", Wait::ForHost)
             .await
             .unwrap()
-            .report(Outcome::Connect, None, None);
+            .report(Outcome::Connect, None);
     }
     let refusal = hosts.enter("a", Wait::No).await.unwrap_err();
     assert_eq!(refusal.outcome, Outcome::HostSuspended);
@@ -127,7 +123,7 @@ async fn a_host_that_keeps_failing_is_suspended() {
 async fn suspend(hosts: &Hosts) {
     let mut slot = hosts.enter("a", Wait::ForHost).await.unwrap();
     for _ in 0..10 {
-        slot.report(Outcome::ServerError, Some(500), None);
+        slot.report(Outcome::ServerError, None);
     }
 }
 
@@ -145,7 +141,7 @@ fn crowd(
                 return (row, false);
             };
             tokio::time::sleep(MS).await;
-            slot.report(answers(row), None, None);
+            slot.report(answers(row), None);
             (row, true)
         });
     }
@@ -167,7 +163,7 @@ async fn one_request_probes_before_all_others() {
                 tokio::time::sleep(120 * MS).await;
                 assert_eq!(entered.load(Ordering::SeqCst), 1);
             }
-            slot.report(Outcome::Ok, Some(200), None);
+            slot.report(Outcome::Ok, None);
         });
     }
     tokio::time::sleep(20 * MS).await;
@@ -226,11 +222,11 @@ async fn a_host_that_is_down_costs_what_is_said_and_one_probe() {
 #[tokio::test]
 async fn hosts_are_forgotten_when_nobody_needs_them() {
     let hosts = hosts(|_| {});
-    hosts.enter("paused", Wait::ForHost).await.unwrap().report(
-        Outcome::TooManyRequests,
-        Some(429),
-        Some(Duration::from_hours(1)),
-    );
+    hosts
+        .enter("paused", Wait::ForHost)
+        .await
+        .unwrap()
+        .report(Outcome::TooManyRequests, Some(Duration::from_hours(1)));
     for number in 0..3 * REMEMBERED {
         drop(
             hosts

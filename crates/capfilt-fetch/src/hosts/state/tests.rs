@@ -34,10 +34,9 @@ impl Lab {
         self.state.start(self.now, None, &self.limits).unwrap()
     }
 
-    fn end(&mut self, outcome: Outcome, status: u16, is_probe: bool) -> Learnt {
+    fn end(&mut self, outcome: Outcome, is_probe: bool) -> Learnt {
         let ended = Ended {
             outcome,
-            status: Some(status),
             pause: None,
             began: self.now,
             is_probe,
@@ -45,16 +44,16 @@ impl Lab {
         self.state.end(self.now, ended, &self.limits)
     }
 
-    fn request(&mut self, outcome: Outcome, status: u16) -> Learnt {
+    fn request(&mut self, outcome: Outcome) -> Learnt {
         let Start::Now { is_probe } = self.try_start() else {
             panic!("not now");
         };
-        self.end(outcome, status, is_probe)
+        self.end(outcome, is_probe)
     }
 
     fn fail(&mut self, times: u32) {
         for _ in 0..times {
-            self.request(Outcome::ServerError, 500);
+            self.request(Outcome::ServerError);
         }
     }
 
@@ -96,7 +95,7 @@ fn a_host_that_is_down_is_probed_at_ever_longer_intervals_within_the_bound() {
         assert!(lab.is_suspended());
         let refused = lab.state.wait(lab.start, &mut Waiter::new(Wait::ForHost));
         assert_eq!(refused.unwrap_err().outcome, Outcome::HostSuspended);
-        lab.request(Outcome::Ok, 200);
+        lab.request(Outcome::Ok);
         assert!(!lab.is_suspended());
     }
 }
@@ -105,15 +104,14 @@ fn a_host_that_is_down_is_probed_at_ever_longer_intervals_within_the_bound() {
 fn what_answers_is_not_suspended() {
     let mut lab = Lab::new(120 * SECOND);
     for number in 0..1_000 {
-        let (outcome, status) = match number % 4 {
-            0 => (Outcome::NotFound, 404),
-            1 => (Outcome::Forbidden, 403),
-            _ => (Outcome::ServerError, 500),
-        };
-        lab.request(outcome, status);
+        lab.request(match number % 4 {
+            0 => Outcome::NotFound,
+            1 => Outcome::Forbidden,
+            _ => Outcome::ServerError,
+        });
     }
     for _ in 0..1_000 {
-        lab.request(Outcome::Gone, 410);
+        lab.request(Outcome::Gone);
     }
     assert!(!lab.is_suspended());
 }
@@ -127,11 +125,11 @@ fn only_one_probes() {
     assert_eq!(lab.try_start(), Start::Now { is_probe: true });
     assert_eq!(lab.try_start(), Start::Suspended);
     // What was under way before the suspension says nothing of what is now.
-    assert_eq!(lab.end(Outcome::Ok, 200, false), Learnt::default());
+    assert_eq!(lab.end(Outcome::Ok, false), Learnt::default());
     assert_eq!(lab.try_start(), Start::Suspended);
     lab.state.was_not_probed();
     assert_eq!(lab.try_start(), Start::Now { is_probe: true });
-    let learnt = lab.end(Outcome::Ok, 200, true);
+    let learnt = lab.end(Outcome::Ok, true);
     assert!(learnt.changed && !learnt.busy);
     assert_eq!(lab.try_start(), Start::Now { is_probe: false });
 }
@@ -198,7 +196,7 @@ fn bad_pictures_that_stand_together_cost_less_each_time() {
         if lab.is_suspended() {
             needed.push(std::mem::take(&mut bad));
             lab.pass();
-            lab.request(Outcome::Ok, 200);
+            lab.request(Outcome::Ok);
         }
     }
     assert_eq!(needed, [10, 20, 40, 80, 160, 160, 160]);
@@ -207,7 +205,7 @@ fn bad_pictures_that_stand_together_cost_less_each_time() {
     lab.pass();
     lab.fail(1);
     lab.pass();
-    lab.request(Outcome::Ok, 200);
+    lab.request(Outcome::Ok);
     lab.fail(10);
     assert!(lab.is_suspended());
 }
@@ -221,10 +219,10 @@ fn what_was_waited_is_counted_and_made_up_for() {
         lab.fail(1);
     }
     lab.pass();
-    lab.request(Outcome::Ok, 200);
+    lab.request(Outcome::Ok);
     assert_eq!(lab.state.waited, 100 * SECOND);
     for _ in 0..8 {
-        lab.request(Outcome::Ok, 200);
+        lab.request(Outcome::Ok);
     }
     assert_eq!(lab.state.waited, 60 * SECOND);
     // Of the second suspension, only what is left is waited for.
@@ -235,9 +233,9 @@ fn what_was_waited_is_counted_and_made_up_for() {
     }
     let waited = lab.state.suspension.as_ref().unwrap().probes;
     assert_eq!(waited, 6, "1, 3, 7, 15, 31 and 40 s after {before} s");
-    lab.request(Outcome::Ok, 200);
+    lab.request(Outcome::Ok);
     for _ in 0..1_000 {
-        lab.request(Outcome::Ok, 200);
+        lab.request(Outcome::Ok);
     }
     assert_eq!(lab.state.waited, Duration::ZERO);
 }
@@ -250,8 +248,8 @@ struct Asked {
     seconds: f64,
 }
 
-/// A host that takes `most` requests in each `window` and refuses what is more with `status`.
-fn limited(rows: u32, most: usize, window: Duration, status: u16) -> Asked {
+/// A host that takes `most` requests in each `window` and refuses what is more.
+fn limited(rows: u32, most: usize, window: Duration) -> Asked {
     let mut lab = Lab::new(60 * SECOND);
     let mut asked = Asked::default();
     let mut taken = std::collections::VecDeque::new();
@@ -262,13 +260,15 @@ fn limited(rows: u32, most: usize, window: Duration, status: u16) -> Asked {
             && due <= lab.now
         {
             under_way.pop_front();
-            let status = if is_good { 200 } else { status };
-            let outcome = Outcome::of_status(status);
+            let outcome = if is_good {
+                Outcome::Ok
+            } else {
+                Outcome::TooManyRequests
+            };
             asked.good += u32::from(is_good);
             asked.refused += u32::from(!is_good);
             let ended = Ended {
                 outcome,
-                status: Some(status),
                 pause: None,
                 began,
                 is_probe,
@@ -300,18 +300,16 @@ fn limited(rows: u32, most: usize, window: Duration, status: u16) -> Asked {
 
 #[test]
 fn a_host_that_limits_requests_is_asked_about_as_fast_as_it_likes() {
-    for (rows, most, window, status, seconds, refused) in [
-        (300, 20, SECOND, 429, 25.0, 20),
-        (3_000, 20, SECOND, 429, 220.0, 150),
-        (300, 20, SECOND, 503, 25.0, 30),
-        (300, 1, SECOND, 429, 600.0, 150),
-        (1_000, 200, SECOND, 429, 12.0, 20),
-        (600, 100, 60 * SECOND, 429, 480.0, 90),
-        (200, 30, 60 * SECOND, 429, 480.0, 90),
-        (100, 1, 2 * SECOND, 429, 600.0, 100),
+    for (rows, most, window, seconds, refused) in [
+        (300, 20, SECOND, 25.0, 20),
+        (3_000, 20, SECOND, 220.0, 150),
+        (300, 1, SECOND, 600.0, 150),
+        (1_000, 200, SECOND, 12.0, 20),
+        (600, 100, 60 * SECOND, 480.0, 90),
+        (200, 30, 60 * SECOND, 480.0, 90),
+        (100, 1, 2 * SECOND, 600.0, 100),
     ] {
-        let asked = limited(rows, most, window, status);
-        eprintln!("{most} in {window:?}, {status}: {asked:?}");
+        let asked = limited(rows, most, window);
         assert_eq!(asked.good, rows, "{asked:?}");
         assert!(asked.seconds < seconds, "{asked:?}");
         assert!(asked.refused < refused, "{asked:?}");
@@ -322,11 +320,11 @@ fn a_host_that_limits_requests_is_asked_about_as_fast_as_it_likes() {
 fn a_host_is_asked_faster_again_when_it_limits_no_more() {
     let mut lab = Lab::new(120 * SECOND);
     for _ in 0..40 {
-        lab.request(Outcome::Ok, 200);
+        lab.request(Outcome::Ok);
     }
-    assert!(lab.request(Outcome::TooManyRequests, 429).busy);
+    assert!(lab.request(Outcome::TooManyRequests).busy);
     lab.pass();
-    lab.request(Outcome::Ok, 200);
+    lab.request(Outcome::Ok);
     let rate = |lab: &Lab| lab.state.pace.unwrap().rate(lab.now);
     assert!((rate(&lab) - 22.0).abs() < 0.1, "{}", rate(&lab));
     assert_eq!(
@@ -335,19 +333,4 @@ fn a_host_is_asked_faster_again_when_it_limits_no_more() {
     );
     lab.now += 60 * SECOND;
     assert!((rate(&lab) - 142.0).abs() < 0.1, "{}", rate(&lab));
-}
-
-#[test]
-fn a_503_means_too_fast_where_it_is_not_the_only_one() {
-    let mut lab = Lab::new(120 * SECOND);
-    for _ in 0..100 {
-        assert!(!lab.request(Outcome::ServerError, 503).busy);
-        assert!(!lab.request(Outcome::ServerError, 503).busy);
-        lab.request(Outcome::Ok, 200);
-    }
-    assert!(!lab.is_suspended() && lab.state.pace.is_none());
-    for busy in [false, false, true] {
-        assert_eq!(lab.request(Outcome::ServerError, 503).busy, busy);
-    }
-    assert!(lab.is_suspended() && lab.state.pace.is_some());
 }

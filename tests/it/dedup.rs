@@ -165,6 +165,19 @@ fn the_first_of_each_picture_stays_in_a_run_and_over_runs() {
 }
 
 #[test]
+fn a_jpeg_in_one_scan_for_each_component_is_the_same_picture() {
+    let jpeg = |name| fs_err::read(root().join("tests/golden/jpeg").join(name)).unwrap();
+    let (one_scan, three_scans) = (jpeg("demo.jpg"), jpeg("ni_demo.jpg"));
+    let work = work(STAGES);
+    shard(&work, "a", &[&one_scan, &three_scans]);
+    work.run().expect_code(0);
+    assert_eq!(
+        removed(&work)["a:1"],
+        gone("duplicate", "looks like row 0 of `a`, 0 of 64 bits differ")
+    );
+}
+
+#[test]
 fn another_distance_is_searched_among_what_is_stored() {
     let server = FixtureServer::start();
     let all = pictures(30);

@@ -88,6 +88,32 @@ fn captions_come_as_json_lines_in_the_order_of_the_pictures() {
 }
 
 #[test]
+fn a_jpeg_in_one_scan_for_each_component_has_the_same_caption_and_scores() {
+    if !models_can_run() {
+        return;
+    }
+    let jpeg = |name| root().join("tests/golden/jpeg").join(name);
+    let names = ["demo.jpg", "ni_demo.jpg"].map(|name| jpeg(name).display().to_string());
+    let captions = lines(&caption(&["--decoding", "greedy"], &names).expect_code(0));
+    assert_eq!(captions[0]["token_ids"], captions[1]["token_ids"]);
+    let model = package("filter");
+    let question = [
+        "score",
+        "--model",
+        model.to_str().unwrap(),
+        "--text",
+        "a man",
+    ];
+    let images = names.iter().map(String::as_str);
+    let scores = lines(&capfilt(question.into_iter().chain(images)).expect_code(0));
+    // Two decoders: they round some samples differently, by one.
+    for kind in ["match", "similarity"] {
+        let [one, other] = [0, 1].map(|at| scores[at][kind].as_f64().unwrap());
+        assert!((one - other).abs() < 1e-3, "{kind}: {one} and {other}");
+    }
+}
+
+#[test]
 fn an_unreadable_picture_is_told_and_the_others_go_on() {
     if !models_can_run() {
         return;

@@ -69,6 +69,15 @@ pub(crate) struct Done {
     pub(crate) again: Again,
 }
 
+/// Rows of a finished piece that go through the stages once more.
+struct Failed {
+    numbers: Numbers,
+    /// Those of them that were asked for before, and have an answer.
+    asked: Numbers,
+    /// How they are counted so far.
+    before: ScoredCounts,
+}
+
 /// What came of the rows that were tried again.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Again {
@@ -276,8 +285,12 @@ impl PieceRun {
         .and_then(|found| found)
         .map_err(PieceFailure::Run)?;
         let pairs = self.pairs(todo, "2");
-        self.once_more(todo, files, old, (numbers, before), pairs, is_due)
-            .await
+        let rows = Failed {
+            numbers,
+            asked,
+            before,
+        };
+        self.once_more(todo, files, old, rows, pairs, is_due).await
     }
 
     /// Takes the rows through the stages that left because a list of opt-outs named them, and that none
@@ -292,22 +305,32 @@ impl PieceRun {
             rejected: [(Reject::OptedOut.as_str().to_owned(), rows)].into(),
             ..ScoredCounts::default()
         };
+        let rows = Failed {
+            numbers,
+            asked: Numbers::default(),
+            before,
+        };
         let pairs = self.pairs(todo, "1");
-        self.once_more(todo, files, footer(files)?, (numbers, before), pairs, true)
+        self.once_more(todo, files, footer(files)?, rows, pairs, true)
             .await
     }
 
-    /// Takes the rows `numbers` of the piece in `old`, in which they count as `before`, through the stages,
-    /// and what came of them into `scored`: always, or where one came in.
+    /// Takes rows of the piece in `old` through the stages, and what came of them into `scored`: always,
+    /// or where one came in.
     async fn once_more(
         &self,
         todo: &Todo,
         files: &PieceFiles,
         old: Footer,
-        (numbers, before): (Numbers, ScoredCounts),
+        rows: Failed,
         pairs: Vec<(String, String)>,
         always: bool,
     ) -> Result<Again, PieceFailure> {
+        let Failed {
+            numbers,
+            asked,
+            before,
+        } = rows;
         let first = todo.piece.first;
         // What was counted when the piece was scored is counted anew; an earlier run's is not yet.
         let tally = todo.task.passes_all_rows().then_some(&self.tally);

@@ -228,10 +228,17 @@ impl<'a> Rows<'a> {
     }
 }
 
-/// Whether the host was not asked for `fresh`, but was for `old`.
+/// Whether the host was not asked for `fresh`, but was for `old`. That a list of opt-outs named a host on
+/// the way of `old` says nothing any more once the row is tried again.
 fn says_less(fresh: &Place, old: &Place) -> Result<bool, ArrowError> {
-    let reason = text_at(texts(fresh.batch(), columns::REJECT)?, fresh.row());
-    Ok(reason == Some(Reject::HostSuspended.as_str()) && !was_asked(fresh)? && was_asked(old)?)
+    let reason = |row: &Place| {
+        let reason = text_at(texts(row.batch(), columns::REJECT)?, row.row());
+        Ok::<_, ArrowError>(reason.and_then(|reason| Reject::from_str(reason).ok()))
+    };
+    Ok(reason(fresh)? == Some(Reject::HostSuspended)
+        && !was_asked(fresh)?
+        && was_asked(old)?
+        && reason(old)? != Some(Reject::OptedOut))
 }
 
 /// Whether there was an attempt to fetch the row's picture.

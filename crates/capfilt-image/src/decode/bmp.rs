@@ -6,7 +6,7 @@ use ::image::codecs::bmp::BmpDecoder;
 use ::image::{ColorType, ImageDecoder, ImageError, Limits};
 
 use super::raster::{Channels, Raster};
-use super::{Header, METADATA_BYTES, Turn, is_end_of_bytes};
+use super::{Header, METADATA_BYTES, Turn, bmp_depth, is_end_of_bytes};
 use crate::error::DecodeError;
 use crate::format::Format;
 
@@ -35,7 +35,9 @@ pub(super) fn raster(bytes: &[u8]) -> Result<Raster, DecodeError> {
         usize::try_from(size).map_err(|_| DecodeError::corrupt(Format::Bmp, "size overflows"))?;
     let mut samples = vec![0; size];
     decoder.read_image(&mut samples).map_err(explain)?;
-    Ok(Raster { channels, samples })
+    let mut raster = Raster { channels, samples };
+    bmp_depth::round_down(bytes, &mut raster);
+    Ok(raster)
 }
 
 fn open(bytes: &[u8]) -> Result<BmpDecoder<Cursor<&[u8]>>, DecodeError> {

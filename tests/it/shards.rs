@@ -8,6 +8,7 @@ use std::sync::Arc;
 use arrow::array::{Array, ArrayRef, AsArray, BinaryArray, RecordBatch, StringArray};
 use arrow::compute::{cast, concat_batches};
 use arrow::datatypes::{DataType, Int32Type};
+use capfilt_image::{DecodeOptions, Quality, decode, encode_jpeg};
 use image::{ImageFormat, Rgb, RgbImage};
 use parquet::arrow::ArrowWriter;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
@@ -72,13 +73,19 @@ pub(crate) fn png_of(picture: &RgbImage) -> Vec<u8> {
     bytes
 }
 
-/// A picture as BMP or TIFF.
-pub(crate) fn encoded(width: u32, height: u32, seed: u8, format: ImageFormat) -> Vec<u8> {
+/// A picture as BMP.
+pub(crate) fn bmp(width: u32, height: u32, seed: u8) -> Vec<u8> {
     let mut bytes = Cursor::new(Vec::new());
     picture(width, height, seed)
-        .write_to(&mut bytes, format)
+        .write_to(&mut bytes, ImageFormat::Bmp)
         .unwrap();
     bytes.into_inner()
+}
+
+/// A picture as JPEG.
+pub(crate) fn jpeg(width: u32, height: u32, seed: u8) -> Vec<u8> {
+    let picture = decode(&png(width, height, seed), &DecodeOptions::default()).unwrap();
+    encode_jpeg(&picture, Quality::try_from(90).unwrap()).unwrap()
 }
 
 fn picture(width: u32, height: u32, seed: u8) -> RgbImage {

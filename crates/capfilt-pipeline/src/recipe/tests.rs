@@ -86,6 +86,7 @@ const TABLE: &[(&str, &str)] = &[
     ("stage.fetch.connect-timeout='3s'", NOTHING),
     ("stage.fetch.first-byte-timeout='3s'", NOTHING),
     ("stage.fetch.idle-timeout='3s'", NOTHING),
+    ("stage.fetch.host-wait='3s'", NOTHING),
     ("stage.fetch.retries=9", NOTHING),
     ("stage.fetch.contact='us@example.org'", NOTHING),
     ("stage.fetch.name-servers=['9.9.9.9']", NOTHING),

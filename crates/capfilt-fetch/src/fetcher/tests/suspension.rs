@@ -44,7 +44,7 @@ const FAILED: (Outcome, Option<u16>) = (Outcome::ServerError, Some(500));
 
 #[tokio::test]
 async fn bad_pictures_of_a_host_do_not_cost_the_good_ones() {
-    for (bad, good, most) in [(12, 100, 4_000), (60, 300, 8_000), (200, 200, 8_000)] {
+    for (bad, good, most) in [(12, 100, 4_000), (60, 300, 8_000), (100, 400, 8_000)] {
         let server = Server::start().await;
         let fetcher = Fetcher::new(&patient(Duration::from_secs(8))).unwrap();
         let start = Instant::now();

@@ -75,7 +75,7 @@ async fn bad_and_good_pictures_in_any_order_all_come() {
     let server = Server::start().await;
     let fetcher = Fetcher::new(&patient(Duration::from_secs(8))).unwrap();
     let parts: Vec<(usize, &str)> = (0..40)
-        .flat_map(|number| [(number % 13, "/status/500"), (number % 7, "/ok")])
+        .flat_map(|number| [(number % 13, "/status/500"), (number % 7 * 10, "/ok")])
         .collect();
     let sum = |path| {
         parts

@@ -276,7 +276,10 @@ impl Shared {
             if trace.attempts == before {
                 return Err(refusal);
             }
-            if std::mem::take(&mut trace.was_too_fast) && too_fast < MOST_TOO_FAST {
+            if std::mem::take(&mut trace.was_too_fast) {
+                if too_fast == MOST_TOO_FAST {
+                    return Err(refusal);
+                }
                 too_fast += 1;
                 wait = Wait::ForHost;
             } else {

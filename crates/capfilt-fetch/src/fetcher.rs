@@ -315,7 +315,7 @@ impl Shared {
                 Err(refusal) => {
                     // Without its rules, nobody would ask the host and find out that it is down.
                     if refusal.outcome != Outcome::RobotsTxt {
-                        slot.report(refusal.outcome, None);
+                        slot.report(refusal.outcome, None, trace.attempts > 1);
                     }
                     return Err(refusal);
                 }
@@ -328,7 +328,7 @@ impl Shared {
                 Ok(_) => Outcome::Ok,
                 Err(refusal) => refusal.outcome,
             };
-            trace.was_too_fast = slot.report(outcome, pause);
+            trace.was_too_fast = slot.report(outcome, pause, trace.attempts > 1);
             match result? {
                 Hop::Picture(body) => return Ok(body),
                 Hop::To(next) => url = next,

@@ -177,13 +177,19 @@ impl Host {
 }
 
 impl Slot {
-    /// Tells how a request ended, and what pause the answer asked for. Whether the host said that
-    /// requests come too fast, so that the same one is worth sending again later.
-    pub(crate) fn report(&mut self, outcome: Outcome, pause: Option<Duration>) -> bool {
+    /// Tells how a request ended, what pause the answer asked for, and whether it `is_retry`: the same
+    /// one failed a moment ago. Whether the host said that requests come too fast, so that the same one is worth sending again later.
+    pub(crate) fn report(
+        &mut self,
+        outcome: Outcome,
+        pause: Option<Duration>,
+        is_retry: bool,
+    ) -> bool {
         let ended = Ended {
             outcome,
             pause,
             began: self.began,
+            is_retry,
             is_probe: std::mem::take(&mut self.turn.is_probe),
         };
         let now = Instant::now();

@@ -61,12 +61,13 @@ impl Pace {
     }
 }
 
-/// Good answers of this span of time and of the one before.
+/// Good answers: all, and those of this span of time and of the one before.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Answers {
     since: Option<Instant>,
     now: u32,
     before: u32,
+    all: u32,
 }
 
 impl Answers {
@@ -80,6 +81,12 @@ impl Answers {
             self.since = Some(now);
         }
         self.now = self.now.saturating_add(1);
+        self.all = self.all.saturating_add(1);
+    }
+
+    /// How many there were.
+    pub(super) fn all(&self) -> u32 {
+        self.all
     }
 
     /// How many come in a second.

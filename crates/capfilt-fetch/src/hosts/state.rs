@@ -5,7 +5,7 @@
 //!      open ────────────────────────────────────────────────────▶ suspended
 //!       ▲                                                          │     ▲
 //!       │ it answers                                time is over   │     │ it fails again:
-//!       │                                                          ▼     │ twice the time
+//!       │                                                          ▼     │ a longer time
 //!       └──────────────────────────────────────────────────────── probed ┘
 //! ```
 //!
@@ -25,15 +25,21 @@ use crate::policy::Refusal;
 /// in flight, whichever is more: all requests of a moment failing is not yet a pattern.
 const FAILURES: u32 = 10;
 /// A host is suspended for so long at first, or for a 64th of what it is waited for, whichever is
-/// less: then it is probed at least six times. It doubles with every probe that fails.
+/// less: then it is probed at least six times. It doubles with every probe that brings no answer. One
+/// that is answered 5xx may have met a bad picture: it grows by a fifth then, so that many are drawn
+/// before the host is given up.
 const FIRST: Duration = Duration::from_secs(1);
 const LONGEST: Duration = Duration::from_mins(10);
-/// Who drew the right to probe has so long to do it: then anyone may.
-const TURN: Duration = Duration::from_millis(50);
+/// Who drew the right to probe has so long to do it: then anyone may. Long enough for a busy machine,
+/// on which those that look first would be the first ones in the shard, whatever was drawn.
+const TURN: Duration = Duration::from_secs(1);
 /// While a host is probed, rows that wait look again at least so often.
 const LOOK: Duration = Duration::from_secs(10);
 /// So many good answers make up for all that a host was waited for.
 const MAKE_UP: u32 = 20;
+/// One failure in a row is allowed for so many good answers, if it was an answer, too: of a host that
+/// gave hundreds, dozens of bad pictures may stand together.
+const GOOD: u32 = 4;
 /// Where suspensions turn out to be needless (its bad pictures stand together), more failures
 /// are needed for the next, doubled at most so often.
 const NEEDLESS: u32 = 4;
@@ -107,6 +113,8 @@ pub(super) struct Ended {
     /// The pause that the answer asked for.
     pub(super) pause: Option<Duration>,
     pub(super) began: Instant,
+    /// Whether the same one failed a moment ago.
+    pub(super) is_retry: bool,
     /// Whether it was the one that probed.
     pub(super) is_probe: bool,
 }
@@ -263,26 +271,40 @@ impl State {
                 changed: self.answered(now, ended.is_probe, limits),
             };
         }
-        self.failures_in_a_row = self.failures_in_a_row.saturating_add(1);
+        let answers = ended.outcome == Outcome::ServerError;
+        // That a picture is bad which just was says nothing of the host.
+        if !(answers && ended.is_retry) {
+            self.failures_in_a_row = self.failures_in_a_row.saturating_add(1);
+        }
         self.last_failure = Some(ended.outcome);
         let busy = ended.pause.is_none() && ended.outcome == Outcome::TooManyRequests;
         if ended.is_probe {
-            self.probe_failed(now, limits);
+            self.probe_failed(now, answers, limits);
         } else if self.suspension.is_none() {
-            let needed = limits.failures.saturating_mul(1 << self.needless);
             if busy && self.pace.is_none_or(|pace| pace.began_before(ended.began)) {
                 self.pace = Some(match self.pace {
                     Some(pace) => pace.slower(self.answers, now),
                     None => Pace::after(self.answers, now),
                 });
                 self.suspend(now, limits);
-            } else if self.failures_in_a_row >= needed {
+            } else if self.failures_in_a_row >= self.needed(answers, limits) {
                 self.suspend(now, limits);
             }
         }
         Learnt {
             busy,
             changed: ended.is_probe,
+        }
+    }
+
+    /// Failures in a row after which the host is suspended, where the last one `answers`.
+    fn needed(&self, answers: bool, limits: &Limits) -> u32 {
+        let most = limits.failures.saturating_mul(1 << NEEDLESS);
+        let needed = limits.failures.saturating_mul(1 << self.needless);
+        if answers {
+            needed.max((self.answers.all() / GOOD).min(most))
+        } else {
+            needed
         }
     }
 
@@ -327,14 +349,19 @@ impl State {
         });
     }
 
-    fn probe_failed(&mut self, now: Instant, limits: &Limits) {
+    fn probe_failed(&mut self, now: Instant, answers: bool, limits: &Limits) {
         let Some(suspension) = &mut self.suspension else {
             return;
         };
         suspension.is_probed = false;
         suspension.lowest = None;
         suspension.probes += 1;
-        suspension.length = suspension.length.saturating_mul(2).min(LONGEST);
+        let longer = if answers && suspension.is_waited_for {
+            suspension.length * 6 / 5
+        } else {
+            suspension.length * 2
+        };
+        suspension.length = longer.min(LONGEST);
         suspension.until = now + suspension.length;
         let waited = now.saturating_duration_since(suspension.since);
         let left = limits.wait.saturating_sub(self.waited + waited);

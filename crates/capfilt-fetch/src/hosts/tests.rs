@@ -73,14 +73,18 @@ async fn requests_to_one_host_keep_their_distance() {
 async fn a_host_is_left_alone_while_it_wants_to_be() {
     let hosts = hosts(|options| options.timeout = Timeout(Duration::from_secs(2)));
     let mut slot = hosts.enter("a", Wait::ForHost).await.unwrap();
-    slot.report(Outcome::TooManyRequests, Some(80 * MS));
+    slot.report(Outcome::TooManyRequests, Some(80 * MS), false);
     drop(slot);
     let start = Instant::now();
     drop(hosts.enter("a", Wait::ForHost).await.unwrap());
     assert!(start.elapsed() >= 75 * MS, "{:?}", start.elapsed());
     // A pause that is longer than a row may take ends the row at once, for now.
     let mut slot = hosts.enter("a", Wait::ForHost).await.unwrap();
-    slot.report(Outcome::TooManyRequests, Some(Duration::from_hours(1)));
+    slot.report(
+        Outcome::TooManyRequests,
+        Some(Duration::from_hours(1)),
+        false,
+    );
     let refusal = hosts.enter("a", Wait::ForHost).await.unwrap_err();
     assert_eq!(refusal.outcome, Outcome::TooManyRequests);
     assert_eq!(refusal.detail, "never asked: the host asks to wait 3600 s");
@@ -95,20 +99,20 @@ async fn a_host_that_keeps_failing_is_suspended() {
             .enter("a", Wait::ForHost)
             .await
             .unwrap()
-            .report(Outcome::TimedOut, None);
+            .report(Outcome::TimedOut, None, false);
     }
     // Any answer starts the count again.
     hosts
         .enter("a", Wait::ForHost)
         .await
         .unwrap()
-        .report(Outcome::NotFound, None);
+        .report(Outcome::NotFound, None, false);
     for _ in 0..10 {
         hosts
             .enter("a", Wait::ForHost)
             .await
             .unwrap()
-            .report(Outcome::Connect, None);
+            .report(Outcome::Connect, None, false);
     }
     let refusal = hosts.enter("a", Wait::No).await.unwrap_err();
     assert_eq!(refusal.outcome, Outcome::HostSuspended);
@@ -123,7 +127,7 @@ async fn a_host_that_keeps_failing_is_suspended() {
 async fn suspend(hosts: &Hosts) {
     let mut slot = hosts.enter("a", Wait::ForHost).await.unwrap();
     for _ in 0..10 {
-        slot.report(Outcome::ServerError, None);
+        slot.report(Outcome::ServerError, None, false);
     }
 }
 
@@ -141,7 +145,7 @@ fn crowd(
                 return (row, false);
             };
             tokio::time::sleep(MS).await;
-            slot.report(answers(row), None);
+            slot.report(answers(row), None, false);
             (row, true)
         });
     }
@@ -159,11 +163,10 @@ async fn one_request_probes_before_all_others() {
         crowd.spawn(async move {
             let mut slot = hosts.enter("a", Wait::ForHost).await.unwrap();
             if entered.fetch_add(1, Ordering::SeqCst) == 0 {
-                // Longer than anybody else may wait for the turn.
                 tokio::time::sleep(120 * MS).await;
                 assert_eq!(entered.load(Ordering::SeqCst), 1);
             }
-            slot.report(Outcome::Ok, None);
+            slot.report(Outcome::Ok, None, false);
         });
     }
     tokio::time::sleep(20 * MS).await;
@@ -222,11 +225,11 @@ async fn a_host_that_is_down_costs_what_is_said_and_one_probe() {
 #[tokio::test]
 async fn hosts_are_forgotten_when_nobody_needs_them() {
     let hosts = hosts(|_| {});
-    hosts
-        .enter("paused", Wait::ForHost)
-        .await
-        .unwrap()
-        .report(Outcome::TooManyRequests, Some(Duration::from_hours(1)));
+    hosts.enter("paused", Wait::ForHost).await.unwrap().report(
+        Outcome::TooManyRequests,
+        Some(Duration::from_hours(1)),
+        false,
+    );
     for number in 0..3 * REMEMBERED {
         drop(
             hosts

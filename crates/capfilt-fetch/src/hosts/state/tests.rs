@@ -39,6 +39,7 @@ impl Lab {
             outcome,
             pause: None,
             began: self.now,
+            is_retry: false,
             is_probe,
         };
         self.state.end(self.now, ended, &self.limits)
@@ -53,7 +54,7 @@ impl Lab {
 
     fn fail(&mut self, times: u32) {
         for _ in 0..times {
-            self.request(Outcome::ServerError);
+            self.request(Outcome::Connect);
         }
     }
 
@@ -211,6 +212,59 @@ fn bad_pictures_that_stand_together_cost_less_each_time() {
 }
 
 #[test]
+fn a_host_that_answers_5xx_is_probed_with_many_pictures() {
+    let mut lab = Lab::new(60 * SECOND);
+    for _ in 0..10 {
+        lab.request(Outcome::ServerError);
+    }
+    let mut probes = 0;
+    while lab.pass() {
+        lab.request(Outcome::ServerError);
+        probes += 1;
+    }
+    assert_eq!(probes, 15);
+    assert!((lab.seconds() - 60.0).abs() < 20.0, "{}", lab.seconds());
+}
+
+#[test]
+fn a_host_that_gave_much_may_have_many_bad_pictures() {
+    for (good, outcome, needed) in [
+        (0, Outcome::ServerError, 10),
+        (40, Outcome::ServerError, 10),
+        (300, Outcome::ServerError, 75),
+        (300, Outcome::TimedOut, 10),
+        (10_000, Outcome::ServerError, 160),
+    ] {
+        let mut lab = Lab::new(60 * SECOND);
+        for _ in 0..good {
+            lab.request(Outcome::Ok);
+        }
+        for failures in 1..=needed {
+            lab.request(outcome);
+            assert_eq!(lab.is_suspended(), failures == needed, "{good} {failures}");
+        }
+    }
+}
+
+#[test]
+fn a_picture_that_is_bad_again_says_nothing_of_its_host() {
+    for (outcome, counts) in [(Outcome::ServerError, false), (Outcome::Connect, true)] {
+        let mut lab = Lab::new(60 * SECOND);
+        for _ in 0..100 {
+            let ended = Ended {
+                outcome,
+                pause: None,
+                began: lab.now,
+                is_retry: true,
+                is_probe: false,
+            };
+            lab.state.end(lab.now, ended, &lab.limits);
+        }
+        assert_eq!(lab.is_suspended(), counts);
+    }
+}
+
+#[test]
 fn what_was_waited_is_counted_and_made_up_for() {
     let mut lab = Lab::new(100 * SECOND);
     lab.fail(10);
@@ -271,6 +325,7 @@ fn limited(rows: u32, most: usize, window: Duration) -> Asked {
                 outcome,
                 pause: None,
                 began,
+                is_retry: false,
                 is_probe,
             };
             lab.state.end(lab.now, ended, &lab.limits);
